@@ -1,0 +1,54 @@
+"""The outcomes that end a call, an item or a run, sorted once at the edge and never again."""
+
+from __future__ import annotations
+
+
+class CallsheetError(Exception):
+    """Base of every error that Callsheet raises on purpose."""
+
+
+class UserError(CallsheetError):
+    """The person must change something first: printed without a traceback, exit 2."""
+
+
+class ItemError(CallsheetError):
+    """This item fails; the others go on."""
+
+
+class Transient(ItemError):
+    """May work when tried again: time-outs, 408, 409, 5xx, rate limits.
+
+    Args:
+        message: What happened.
+        retry_after: Seconds that the server asked to wait, if it did.
+        throttled: True when the server said that calls come too fast, so that concurrency shrinks.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, throttled: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.throttled = throttled
+
+
+class BadAnswer(ItemError):
+    """The answer came and is nonsense (not JSON, cut off, not of the schema): asked again a bounded number of times."""
+
+
+class Refused(ItemError):
+    """The provider declined for this content; the text is its reason. Never retried."""
+
+
+class RunStopped(CallsheetError):
+    """No further call can work or may be made: what is done is kept, the line that resumes is printed, exit 3."""
+
+
+class ProviderStopped(RunStopped):
+    """Quota, spend limit or a bad key."""
+
+
+class BudgetReached(RunStopped):
+    """The run's dollar or call budget does not cover the next call."""
+
+
+class Interrupted(CallsheetError):
+    """Ctrl+C or SIGTERM: exit 130."""
