@@ -81,7 +81,7 @@ _GROUPS: Mapping[str, str] = {
     "navy": "midnight indigo navy-blue",
     "purple": "violet lilac lavender plum mauve magenta aubergine eggplant amethyst",
     "pink": "rose rosy fuchsia salmon blush pinkish",
-    "brown": "chocolate chestnut coffee walnut mahogany umber sienna hazel auburn mocha brunette brownish cocoa leather",
+    "brown": "chocolate chestnut coffee walnut mahogany umber sienna hazel auburn mocha brunette cocoa leather",
     "beige": "tan sand sandy camel fawn taupe ecru linen buff nude oatmeal straw wheat",
 }
 

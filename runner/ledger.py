@@ -1,0 +1,255 @@
+"""The memory of all runs: answers, items, intents, remote jobs and spending, in one SQLite file.
+
+One writer thread a process holds the only writing connection, so that jobs of a sweep (other processes) meet it at SQLite's
+own lock and never inside a transaction of ours. Two ways to write:
+
+* `post`: queued and committed in batches with synchronous=NORMAL. A lost one means asking again.
+* `commit`: waits. With `durable=True` (intents, remote job ids) it is synchronous=FULL: on disk when it returns.
+
+Readers use a connection of their own thread. WAL lets them read beside the writer.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from runner.errors import RunStopped, UserError
+
+T = TypeVar("T")
+BUSY_SECONDS = 30.0
+BATCH_SECONDS = 0.1
+NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "fuse.sshfs", "fuse.s3fs"})
+
+
+class LedgerFailed(RunStopped):
+    """The ledger can't be written (disk full, read-only, damaged): nothing more may be paid for."""
+
+
+@dataclass
+class _Request:
+    """A transaction that somebody waits for."""
+
+    work: Callable[[sqlite3.Connection], Any]
+    durable: bool
+    done: threading.Event = field(default_factory=threading.Event)
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Ledger:
+    """A ledger file, created and migrated when opened."""
+
+    def __init__(self, path: Path) -> None:
+        refuse_network_file_system(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._posted: deque[tuple[str, Sequence[Any]]] = deque()
+        self._requests: deque[_Request] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._failure: BaseException | None = None
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+        self._connection = self._connect()
+        try:
+            migrate(self._connection)
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise UserError(f"{path}: can't be used as a ledger ({error}): move it away, or give ledger=PATH") from error
+        self._writer = threading.Thread(target=self._write_loop, name="ledger", daemon=True)
+        self._writer.start()
+
+    def post(self, statement: str, values: Sequence[Any]) -> None:
+        """Queue one statement; returns at once."""
+        if self._failure is not None:
+            raise self._failed()
+        self._posted.append((statement, values))
+
+    def commit(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
+        """Run `work` in one transaction, after all that was posted before, and wait for its commit.
+
+        Args:
+            work: Gets the writing connection, inside BEGIN IMMEDIATE. What it raises rolls back and is raised here.
+            durable: Survive power loss, not only the death of this process.
+        """
+        request = _Request(work, durable)
+        with self._wake:
+            if self._failure is not None or self._closing:
+                raise self._failed()
+            self._requests.append(request)
+            self._wake.notify()
+        request.done.wait()
+        if request.error is not None:
+            raise request.error
+        return request.result  # type: ignore[no-any-return]
+
+    def execute(self, statement: str, values: Sequence[Any] = (), *, durable: bool = False) -> None:
+        """Commit one statement and wait for it."""
+        self.commit(lambda connection: connection.execute(statement, values), durable=durable)
+
+    def flush(self) -> None:
+        """Wait until all that was posted is committed."""
+        self.commit(lambda _connection: None)
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+        """Read, one row at a time. What was posted and not flushed may be missing."""
+        yield from self._reader().execute(query, values)
+
+    def row(self, query: str, values: Sequence[Any] = ()) -> Any:
+        """The first row, or None."""
+        return self._reader().execute(query, values).fetchone()
+
+    def close(self) -> None:
+        """Commit what is queued and end the writer."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._writer.join()
+        for reader in self._readers:
+            reader.close()
+        self._readers.clear()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.Error as error:
+            raise UserError(f"{self.path}: can't be opened as a ledger ({error}): move it away, or give ledger=PATH") from error
+        return connection
+
+    def _reader(self) -> sqlite3.Connection:
+        reader: sqlite3.Connection | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = self._connect()
+            reader.execute("PRAGMA query_only=ON")
+            self._local.reader = reader
+            self._readers.append(reader)
+        return reader
+
+    def _write_loop(self) -> None:
+        while True:
+            with self._wake:
+                if not self._requests and not self._closing:
+                    self._wake.wait(BATCH_SECONDS)
+                requests = list(self._requests)
+                self._requests.clear()
+                closing = self._closing
+            self._write_posted()
+            for request in requests:
+                self._write_request(request)
+            if closing and not self._posted and not self._requests:
+                self._connection.close()
+                return
+
+    def _write_posted(self) -> None:
+        posted = [self._posted.popleft() for _ in range(len(self._posted))]
+        if not posted or self._failure is not None:
+            return
+        # Only upserts are posted, each kind into a table of its own, so kinds may be gathered.
+        batches: dict[str, list[Sequence[Any]]] = {}
+        for statement, values in posted:
+            batches.setdefault(statement, []).append(values)
+        try:
+            with _Transaction(self._connection, durable=False):
+                for statement, rows in batches.items():
+                    self._connection.executemany(statement, rows)
+        except sqlite3.Error as error:
+            self._failure = error
+
+    def _write_request(self, request: _Request) -> None:
+        try:
+            if self._failure is not None:
+                raise self._failed()
+            with _Transaction(self._connection, durable=request.durable):
+                request.result = request.work(self._connection)
+        except sqlite3.IntegrityError as error:
+            request.error = error
+        except sqlite3.Error as error:
+            self._failure = error
+            request.error = self._failed()
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            request.error = error
+        request.done.set()
+
+    def _failed(self) -> LedgerFailed:
+        return LedgerFailed(f"{self.path}: the ledger can't be written: {self._failure or 'it is closed'}")
+
+
+class _Transaction:
+    def __init__(self, connection: sqlite3.Connection, *, durable: bool) -> None:
+        self._connection = connection
+        self._durable = durable
+
+    def __enter__(self) -> None:
+        # In WAL mode FULL adds an fsync of the log to this commit, which also covers all commits before it.
+        self._connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        if kind is None:
+            self._connection.execute("COMMIT")
+        elif self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Apply the migrations that this file lacks, in the order of their names, each in a transaction.
+
+    Raises:
+        UserError: The file was written by a newer Callsheet.
+    """
+    connection.execute("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)")
+    known = sorted(entry.name for entry in resources.files("runner.migrations").iterdir() if entry.name.endswith(".sql"))
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        applied = {row[0] for row in connection.execute("SELECT name FROM migrations")}
+        if newer := sorted(applied - set(known)):
+            raise UserError(f"the ledger has migrations that this version does not know ({', '.join(newer)}): update callsheet")
+        for name in known:
+            if name not in applied:
+                _apply(connection, name)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _apply(connection: sqlite3.Connection, name: str) -> None:
+    script = resources.files("runner.migrations").joinpath(name).read_text(encoding="utf-8")
+    for statement in script.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+    connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, time.time()))
+
+
+def refuse_network_file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> None:
+    """SQLite's locks do not hold on network file systems, and two runs would then pay for the same answers.
+
+    Raises:
+        UserError: `path` lies on one.
+    """
+    if not mounts.is_file():
+        return
+    target = path.resolve()
+    best, kind = Path(), ""
+    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
+        _device, mount, file_system, *_rest = [*line.split(" "), "", "", ""]
+        point = Path(mount.replace("\\040", " ") or "/")
+        if target.is_relative_to(point) and len(point.parts) >= len(best.parts):
+            best, kind = point, file_system
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise UserError(f"{path} is on a network file system ({kind}), where SQLite's locks do not hold: give ledger=PATH on a local disk")

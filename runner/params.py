@@ -1,0 +1,74 @@
+"""Parameters of steps and backends: a frozen dataclass each, whose fields carry their help, unit and limits.
+
+Hydra checks types and names from the dataclass; `faults` gathers all that types can't see.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+CHECK = "callsheet.check"
+HELP = "callsheet.help"
+Check = Callable[[Any], str | None]
+
+
+def param(default: Any = dataclasses.MISSING, *, help: str, check: Check | None = None) -> Any:  # noqa: A002 - reads best
+    """A dataclass field with its help text (meaning, unit) and a check.
+
+    Args:
+        default: The default value; lists and dicts are copied for each instance. Without one the recipe must give it.
+        help: What it means, shown by `callsheet recipes` and in errors.
+        check: Takes the value; returns what is allowed when the value is not, else None.
+    """
+    metadata = {HELP: help, CHECK: check}
+    if isinstance(default, (list, dict)):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def at_least(minimum: float) -> Check:
+    """None or a number of `minimum` or more."""
+    return lambda value: None if value is None or value >= minimum else f"give {minimum:g} or more"
+
+
+def between(low: float, high: float) -> Check:
+    """None or a number from `low` to `high`."""
+    return lambda value: None if value is None or low <= value <= high else f"give {low:g} to {high:g}"
+
+
+def one_of(*choices: str) -> Check:
+    """One of some words, or a list of them."""
+
+    def check(value: Any) -> str | None:
+        words = [value] if isinstance(value, str) else list(value or ())
+        return None if all(word in choices for word in words) else f"choose from {', '.join(choices)}"
+
+    return check
+
+
+def faults(key: str, value: object) -> Iterator[str]:
+    """Every field of a parameter dataclass that its check refuses: full key, value, what is allowed, and what it is for."""
+    for field in dataclasses.fields(value):  # type: ignore[arg-type]
+        content = getattr(value, field.name)
+        name = f"{key}.{field.name}" if key else field.name
+        if dataclasses.is_dataclass(content):
+            yield from faults(name, content)
+        check = field.metadata.get(CHECK)
+        if check is not None and (allowed := check(content)):
+            yield f"{name} = {content!r} is not allowed: {allowed} ({field.metadata[HELP]})"
+
+
+def described(params: type) -> Iterator[tuple[str, str, str]]:
+    """Name, default and help of each field, for listings."""
+    for field in dataclasses.fields(params):
+        if field.default is not dataclasses.MISSING:
+            default = repr(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            default = repr(field.default_factory())
+        else:
+            default = "(required)"
+        yield field.name, default, field.metadata.get(HELP, "")

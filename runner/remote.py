@@ -1,0 +1,75 @@
+"""Remote jobs that are never paid for twice: their id is in the ledger before anybody waits for them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from runner.failpoints import failpoint
+from runner.ledger import Ledger
+from runner.stop import Stop
+
+T = TypeVar("T")
+log = logging.getLogger("callsheet")
+
+
+class RemoteJobs:
+    """Creates remote jobs once and finds them again after a crash."""
+
+    def __init__(self, ledger: Ledger, stop: Stop) -> None:
+        self._ledger = ledger
+        self._stop = stop
+
+    def run(self, key: str, provider: str, *, create: Callable[[], str], poll: Callable[[str], T | None], every_s: float = 1.0) -> T:
+        """The result of the job named `key`: created if it never was, polled if it was.
+
+        Args:
+            key: Names the job for good.
+            provider: For the ledger and messages.
+            create: Starts the job and returns its id. It is called once for a key, unless it raised or the process died in it.
+            poll: Takes the id; returns the result, or None while the job runs. Raises when the job failed.
+            every_s: Seconds between polls.
+
+        Raises:
+            Interrupted: The run stops; the id is kept, and a resumed run polls it.
+        """
+        remote_id = self._find(key, provider)
+        if remote_id is None:
+            remote_id = self._create(key, provider, create)
+        while (result := poll(remote_id)) is None:
+            self._stop.sleep(every_s)
+        self._note(key, provider, "done", remote_id)
+        return result
+
+    def forget(self, key: str) -> None:
+        """The job failed for good (its id is of no more use): the next try makes another."""
+        self._ledger.execute("DELETE FROM remote_jobs WHERE key = ?", (key,), durable=True)
+
+    def _find(self, key: str, provider: str) -> str | None:
+        row = self._ledger.row("SELECT state, remote_id FROM remote_jobs WHERE key = ?", (key,))
+        if row is None:
+            return None
+        if row[1] is None:
+            log.warning("%s: an earlier run was cut off while it created the job for %s; it may have been paid for, and is created again", provider, key)
+            return None
+        return str(row[1])
+
+    def _create(self, key: str, provider: str, create: Callable[[], str]) -> str:
+        self._note(key, provider, "creating", None)
+        failpoint("remote.creating")
+        try:
+            remote_id = create()
+        except Exception:
+            # The provider answered that there is no job, or nothing was sent: no double is possible.
+            self.forget(key)
+            raise
+        failpoint("remote.created")
+        self._note(key, provider, "running", remote_id)
+        failpoint("remote.journalled")
+        return remote_id
+
+    def _note(self, key: str, provider: str, state: str, remote_id: str | None) -> None:
+        values = (key, provider, state, remote_id, time.time())
+        self._ledger.execute("INSERT OR REPLACE INTO remote_jobs VALUES (?, ?, ?, ?, ?)", values, durable=True)

@@ -1,0 +1,108 @@
+"""What a step is, and what it gets. A step knows nothing of threads, retries, vendors or half-written files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from runner.fingerprint import FileHashes
+from runner.ledger import Ledger
+from runner.operations import Operations
+from runner.remote import RemoteJobs
+from runner.stop import Stop
+
+V = TypeVar("V")
+R = TypeVar("R")
+Item_co = TypeVar("Item_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Item(Generic[V]):
+    """One unit of work.
+
+    Attributes:
+        key: Names it within its step, for people and for the ledger.
+        value: What `process` gets.
+        depends_on: All that the result depends on beside the step's version: files (as `Path`, hashed by content), plain values,
+            dataclasses. Another content of any of it asks again.
+    """
+
+    key: str
+    value: V
+    depends_on: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[R]):
+    """How one item ended: with a result, or with the error that a person reads."""
+
+    key: str
+    result: R | None
+    error: str | None
+    refused: bool = False
+    usd: float = 0.0
+
+
+class Results(Protocol[R]):
+    """The outcomes of a step in the order of its items; may be walked more than once, and is never held in memory whole."""
+
+    def __iter__(self) -> Iterator[Outcome[R]]:
+        """One outcome after the other."""
+        ...
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What the runner gives a step.
+
+    Attributes:
+        label: The step's name in the recipe.
+        run: Names this run (its folder).
+        out: The step's own folder, empty at first; `finish` writes here.
+        data: The library's root.
+        seed: The recipe's seed.
+        execute: True when steps with effects on the library may act.
+        stop: Long work inside one item asks it, and waits with it.
+    """
+
+    label: str
+    run: str
+    out: Path
+    data: Path
+    seed: int
+    execute: bool
+    ledger: Ledger
+    hashes: FileHashes
+    remote: RemoteJobs
+    operations: Operations
+    stop: Stop
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("callsheet"))
+
+
+class Step(Protocol[V, R]):
+    """One kind of work on many items.
+
+    The constructor takes `params` (its parameter dataclass), `context` (`StepContext`) and, by the name of their Hydra group, the
+    backends that it needs: `def __init__(self, params: ValidateParams, context: StepContext, vision: Vision)`. `process` names
+    its result type, a dataclass that pydantic can write as JSON and read back.
+    """
+
+    version: ClassVar[int]
+    """Raise it when the same inputs should give another result."""
+    effects: ClassVar[bool]
+    """True when it changes something outside outputs/: then answers of other runs are never reused."""
+
+    def items(self) -> Iterable[Item[V]]:
+        """The items. With a length (a list) progress can say how many are left."""
+        ...
+
+    def process(self, value: V, /) -> R:
+        """Do one item; runs beside others. Raises ItemError (or a kind of it) when this item fails."""
+        ...
+
+    def finish(self, results: Results[R], /) -> None:
+        """Write the step's files from the outcomes of all its items."""
+        ...

@@ -1,0 +1,95 @@
+"""Stopping: first Ctrl+C or SIGTERM asks politely, the second is out at once, and children die with their parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from runner.errors import CallsheetError, Interrupted
+
+PARENT_POLL_SECONDS = 0.5
+
+
+class Stop:
+    """Set once; every wait of the run wakes up."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self.reason: CallsheetError | None = None
+
+    def request(self, reason: CallsheetError) -> None:
+        """No new items from now on. The first reason is kept."""
+        with self._lock:
+            if self.reason is None:
+                self.reason = reason
+        self._event.set()
+
+    @property
+    def requested(self) -> bool:
+        """True once somebody asked."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise if the run is stopping: for long work inside one item."""
+        if self.requested:
+            raise Interrupted("stopped")
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, unless the run stops.
+
+        Raises:
+            Interrupted: It stopped.
+        """
+        if self._event.wait(seconds):
+            raise Interrupted("stopped while waiting")
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most so long; True when the run is stopping."""
+        return self._event.wait(seconds)
+
+
+def handle_signals(on_first: Callable[[int], None]) -> Callable[[], None]:
+    """Route SIGINT and SIGTERM to `on_first`, then, the second time, leave at once. Main thread only.
+
+    Returns:
+        Puts the former handlers back.
+    """
+    count = 0
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        if count > 1:
+            os._exit(130)
+        on_first(number)
+
+    former = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, old in former.items():
+            signal.signal(number, old)
+
+    return restore
+
+
+def follow_parent(stop: Stop, stop_file: Path) -> None:
+    """In a child process (a job of a sweep): stop when the parent's stop file appears, die when the parent dies."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while not stop.wait(PARENT_POLL_SECONDS):
+            if os.getppid() != parent:
+                os._exit(137)
+            if stop_file.exists():
+                stop.request(Interrupted("the sweep was interrupted"))
+        # Stopping: the grace of the run ends it, unless the parent goes first.
+        while os.getppid() == parent:
+            threading.Event().wait(PARENT_POLL_SECONDS)
+        os._exit(137)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
