@@ -100,6 +100,18 @@ def _radial(size: int) -> Image.Image:
     return inverted.resize((size, size), Image.Resampling.BILINEAR)
 
 
+@lru_cache(maxsize=64)
+def _falloff(strength: float) -> list[int]:
+    """A table for `_radial`, whose square's corners must be clear: only the circle inside it is wanted."""
+    return [round(max(0.0, value - 75) * 1.4 * strength) for value in range(256)]
+
+
+@lru_cache(maxsize=64)
+def scaled(factor: float) -> list[int]:
+    """A table for `Image.point` that multiplies by `factor` (0 to 1)."""
+    return [round(value * factor) for value in range(256)]
+
+
 class Painter:
     """Paints shapes given in heads; what a shape looks like is the style's."""
 
@@ -120,6 +132,8 @@ class Painter:
 
     def stroke(self, path: Points, colour: RGB, width: float) -> None:
         """Paint an open line, `width` in heads."""
+        if self.too_fine(width):
+            return
         placed = self.frame.place(path)
         self._line(self.pen, placed, self._ink(colour), max(1.0, width * self.frame.scale))
 
@@ -129,9 +143,12 @@ class Painter:
         across, down = int(reach[0] * self.frame.scale), int(reach[1] * self.frame.scale)
         if across < 1 or down < 1:
             return
-        # Pillow's gradient reaches its square's corners: the circle inside it is what is wanted.
-        mask = _radial(64).resize((2 * across, 2 * down)).point(lambda value: max(0.0, value - 75) * 1.4 * strength)
+        mask = _radial(64).resize((2 * across, 2 * down)).point(_falloff(strength))
         self.image.paste(self._ink(colour), (placed.left - across, placed.top - down), mask)
+
+    def too_fine(self, width: float) -> bool:
+        """Whether something `width` heads wide would only muddy the finished image."""
+        return width * self.frame.scale < 0.26 * self.over
 
     def shadow(self, shape: Points, drop: Spot, strength: float) -> None:
         """The shadow that a shape throws on what is painted so far, moved by `drop` heads."""
@@ -207,7 +224,9 @@ def _zigzag(pen: ImageDraw.ImageDraw, size: tuple[int, int], origin: Spot, scale
     rise = (np.arange(count) % 2) * 0.17 * scale
     for index in range(int(size[1] / tall) + 3):
         ys = origin[1] % tall + (index - 1) * tall + rise
-        pen.line(np.column_stack([xs, ys]).ravel().tolist(), fill=255, width=max(1, round(0.075 * scale)), joint="curve")
+        pen.line(
+            np.column_stack([xs, ys]).ravel().tolist(), fill=255, width=max(1, round(0.075 * scale)), joint="curve"
+        )
 
 
 def _dots(pen: ImageDraw.ImageDraw, size: tuple[int, int], origin: Spot, scale: float) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steps.studio.people import Character, Face, face_of
+from steps.studio.people import Character, Face, face_of, seeded
 
 Points = NDArray[np.float64]
 Spot = tuple[float, float]
@@ -92,7 +91,7 @@ class Rig:
 def rig_of(character: Character, shot: Shot) -> Rig:
     """The skeleton that `draw` clothes."""
     man = character.sex == "male"
-    build = random.Random(f"build {character.face_seed}").uniform(-0.04, 0.05)
+    build = seeded(f"build {character.face_seed}").uniform(-0.04, 0.05)
     child = -0.1 if character.age_group == "child" else 0.0
     shoulder = (0.74 if man else 0.62) + build + child
     hip = (0.44 if man else 0.47) + build + child / 2
@@ -117,7 +116,7 @@ def _arm(side: str, sign: float, shoulder: float, hip: float, shot: Shot) -> dic
     elif shot.gesture == "riding":
         elbow, wrist = (shoulder + 0.12, 2.1), (0.3, 2.42)
     return {
-        f"{side}_shoulder": (sign * (shoulder - 0.1), 1.42),
+        f"{side}_shoulder": (sign * (shoulder - 0.13), 1.48),
         f"{side}_elbow": (sign * elbow[0], elbow[1]),
         f"{side}_wrist": (sign * wrist[0], wrist[1]),
     }

@@ -113,9 +113,14 @@ class Face:
     parting: float
 
 
+def seeded(text: str) -> random.Random:
+    """A generator of its own for each text: pictures are drawn by it, secrets are not."""
+    return random.Random(text)  # noqa: S311
+
+
 def face_of(character: Character) -> Face:
     """The face of `character.face_seed`: the same person in every picture."""
-    draw = random.Random(f"face {character.face_seed}").uniform
+    draw = seeded(f"face {character.face_seed}").uniform
     woman = character.sex == "female"
     young = character.age_group == "child"
     return Face(
