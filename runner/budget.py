@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from runner.errors import BudgetReached, UserError
+from runner.errors import BudgetReached, MisconfiguredRun
 from runner.ledger import Ledger
 from runner.params import at_least, param
 
@@ -56,12 +56,12 @@ class Budget:
 
         Raises:
             BudgetReached: It does not fit.
-            UserError: The price is unknown and a dollar budget is set.
+            MisconfiguredRun: The price is unknown and a dollar budget is set.
         """
         if not self.limited:
             return 0
         if estimate is None and self._settings.usd is not None:
-            raise UserError(f"{backend}: the price of this model is unknown and budget.usd is set: add it to the price file, or drop the budget")
+            raise MisconfiguredRun(f"{backend}: the price of this model is unknown and budget.usd is set: add it to the price file, or drop the budget")
         usd = estimate or 0.0
 
         def work(connection: sqlite3.Connection) -> int:

@@ -11,6 +11,10 @@ class UserError(CallsheetError):
     """The person must change something first: printed without a traceback, exit 2."""
 
 
+class MisconfiguredRun(UserError):
+    """Found out while items run, and true of all of them (a price that is unknown): the run stops, exit 2."""
+
+
 class ItemError(CallsheetError):
     """This item fails; the others go on."""
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from runner.errors import ItemError, Transient
 from runner.failpoints import failpoint
 from runner.ledger import Ledger
 from runner.stop import Stop
@@ -61,8 +62,12 @@ class RemoteJobs:
         failpoint("remote.creating")
         try:
             remote_id = create()
-        except Exception:
-            # The provider answered that there is no job, or nothing was sent: no double is possible.
+        except Transient as error:
+            # A time-out may have come after the job was made: the mark stays, so that a second create is said.
+            if error.throttled:
+                self.forget(key)
+            raise
+        except ItemError:
             self.forget(key)
             raise
         failpoint("remote.created")

@@ -1,0 +1,156 @@
+"""`callsheet recipes` and `callsheet status`: what there is to run, and how runs stand."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rich.console import Console
+from rich.table import Table
+
+from runner import registry
+from runner.cli.sweep import sweep_jobs
+from runner.errors import UserError
+from runner.files import read_json
+from runner.job import ledger_path
+from runner.ledger import Ledger
+from runner.params import described
+from runner.recipe import all_recipes, compose, locate, resolve
+from runner.run import all_runs, read_about
+from runner.settings import RunSettings
+
+
+class Recipes:
+    """Lists recipes, or shows one with the parameters of its steps."""
+
+    name: ClassVar[str] = "recipes"
+    help: ClassVar[str] = "list recipes; with a name, show its header and parameters"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Declare arguments."""
+        parser.add_argument("recipe", nargs="?", help="a recipe's name or path")
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Print."""
+        if arguments.recipe is None:
+            for path in all_recipes():
+                print(f"{path.stem:<24} {(header(path) or [''])[0]}")
+                print(f"{'':<24} parameters: {', '.join(own_parameters(path)) or 'those of its steps'}")
+            print("\n`callsheet recipes NAME` shows a recipe's steps and all their parameters.")
+            return 0
+        path = locate(arguments.recipe)
+        print("\n".join([*header(path), ""]))
+        recipe = resolve(path, compose(path, []))
+        for key in own_parameters(path):
+            print(f"{key} = {recipe.resolved.get(key)!r}")
+        for spec in recipe.steps:
+            print(f"\nsteps.{spec.label} ({spec.name}): {(spec.step_class.__doc__ or '').splitlines()[0]}")
+            for name, default, text in described(registry.parameter_type(spec.step_class, "params")):
+                print(f"  {name} = {default}  # {text}")
+        return 0
+
+
+class Status:
+    """Lists runs and sweeps below outputs."""
+
+    name: ClassVar[str] = "status"
+    help: ClassVar[str] = "runs and sweeps: state, items done, failed, left, cost, overrides"
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Declare arguments."""
+        parser.add_argument("--outputs", default="outputs", help="where runs are (outputs)")
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Print a table."""
+        outputs = Path(arguments.outputs)
+        runs = list(all_runs(outputs))
+        if not runs:
+            print(f"no runs below {outputs}: start one with `callsheet run RECIPE` (`callsheet recipes` lists them)")
+            return 0
+        table = Table("run", "state", "done", "failed", "left", "cost", "overrides", box=None, pad_edge=False)
+        live = live_counts(outputs)
+        for path in runs:
+            for row in _rows(path, outputs, live):
+                table.add_row(*row)
+        Console(soft_wrap=True).print(table)
+        return 0
+
+
+def header(path: Path) -> list[str]:
+    """The lines of a recipe's header comment."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("#").strip())
+    return lines
+
+
+def own_parameters(path: Path) -> list[str]:
+    """The parameters that a recipe names at its top, such as `actors` or `plan`."""
+    from omegaconf import OmegaConf
+
+    known = {"defaults", "steps", "hydra"}
+    config = OmegaConf.load(path)
+    return [str(key) for key in config if str(key) not in known]
+
+
+def live_counts(outputs: Path) -> dict[str, dict[str, int]]:
+    """Items by state of every run in the ledger, for runs whose run.json is not written at each item."""
+    path = ledger_path(RunSettings(outputs=str(outputs)))
+    if not path.is_file():
+        return {}
+    query = """SELECT r.path, i.label || '/' || i.state, count(*) FROM items i JOIN runs r ON r.id = i.run
+               GROUP BY r.path, i.label, i.state"""
+    counts: dict[str, dict[str, int]] = {}
+    with Ledger(path) as ledger:
+        for run, state, count in ledger.rows(query):
+            counts.setdefault(run, {})[state] = count
+    return counts
+
+
+def _rows(path: Path, outputs: Path, live: dict[str, dict[str, int]]) -> Iterator[tuple[str, ...]]:
+    name = str(path.relative_to(outputs))
+    if not (path / "sweep.json").is_file():
+        yield _run_row(path, name, live)
+        return
+    try:
+        about = read_json(path / "sweep.json")
+    except UserError as error:
+        yield (name, "broken", "", "", "", "", str(error))
+        return
+    jobs = sweep_jobs(path)
+    finished = sum(job["state"] in ("done", "failed") for job in jobs)
+    yield (name, about["state"], f"{finished} jobs", "", f"{len(jobs) - finished} jobs", "", " ".join(about["overrides"]))
+    for job in jobs:
+        yield _run_row(path / "jobs" / str(job["number"]), f"  job {job['number']}", live)
+
+
+def _run_row(path: Path, name: str, live: dict[str, dict[str, int]]) -> tuple[str, ...]:
+    about = read_about(path)
+    if about is None:
+        return (name, "broken", "", "", "", "", "run.json is missing or not JSON")
+    counts = live.get(str(path.absolute()), {})
+    done = sum(count for state, count in counts.items() if state.endswith(("/done", "/remembered")))
+    failed = sum(count for state, count in counts.items() if state.endswith(("/failed", "/refused")))
+    return (name, _state(about), str(done), str(failed), _left(about, counts), f"${about['cost']['usd']:.4f}", " ".join(about.get("overrides", [])))
+
+
+def _state(about: dict[str, Any]) -> str:
+    return str(about["state"])
+
+
+def _left(about: dict[str, Any], counts: dict[str, int]) -> str:
+    """Items left where a step has counted them, else the steps that are left."""
+    if about["state"] in ("done", "failed", "undone", "reset"):
+        return "0"
+    parts = []
+    for label, step in about["steps"].items():
+        if step["state"] == "done":
+            continue
+        ended = sum(count for state, count in counts.items() if state.startswith(f"{label}/"))
+        total = step.get("total")
+        parts.append(f"{label}: {total - ended}" if total is not None else label)
+    return ", ".join(parts)

@@ -1,0 +1,237 @@
+"""Multirun: Hydra expands and launches, each job is a run in jobs/N, and the same command goes on with the jobs that are left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from runner import files
+from runner.compose import prepare
+from runner.errors import Interrupted, UserError
+from runner.fingerprint import digest_of
+from runner.job import INTERRUPTED, SOME_FAILED, STOPPED, USER_ERROR, Job, Order
+from runner.recipe import Recipe, compose, explain, resolve, without_hydra
+from runner.report import render_sweep
+from runner.run import FINISHED, now, point_latest, read_about, stamp
+from runner.settings import NOT_IN_DIGEST
+from runner.stop import Stop, follow_parent, handle_signals
+from runner.strangers import check_hydra, check_overrides, check_tree
+
+# Each job is composed once beforehand to find mistakes before the first dollar; beyond this many that takes too long.
+CHECKED_JOBS = 64
+SWEEP_VARIABLE = "CALLSHEET_SWEEP"
+_stop = Stop()
+
+
+def show(path: Path, options: Sequence[str], overrides: Sequence[str]) -> int:
+    """`--cfg` and `--info`: Hydra's own answers."""
+    check_tree(path)
+    check_overrides(overrides)
+    _hydra(path, _nothing, [*options, *overrides])
+    return 0
+
+
+def sweep(path: Path, overrides: Sequence[str], command: str) -> int:
+    """Run every job that is not finished; returns the worst exit code."""
+    check_tree(path)
+    check_overrides(overrides)
+    recipes = [resolve(path, compose(path, job)) for job in expanded(path, overrides)[:CHECKED_JOBS]]
+    folder = _folder(path, recipes[0], overrides)
+    busy = f"{folder} is in progress in another process: wait for it, or stop it first"
+    files.make_folder(folder)
+    with files.locked(folder / "sweep.lock", busy):
+        about = _begin(folder, path, overrides, command)
+        point_latest(folder)
+        stop_file = folder / "stop"
+        files.remove(stop_file)
+        restore = handle_signals(lambda _number: _interrupt(stop_file))
+        os.environ[SWEEP_VARIABLE] = f"{os.getpid()}"
+        try:
+            _hydra(path, job, ["-m", *overrides, f"hydra.sweep.dir={_quoted(folder)}", "hydra.sweep.subdir=jobs/${hydra.job.num}"])
+        finally:
+            restore()
+            code = _end(folder, about, interrupted=_stop.requested)
+    if code in (INTERRUPTED, STOPPED):
+        print(f"Progress saved. Go on with: {command}", file=sys.stderr)
+    print(f"{path.stem}: sweep of {len(about['jobs'])} jobs. Report: {folder / 'report.html'}", file=sys.stderr)
+    return code
+
+
+def job(config: DictConfig) -> int:
+    """One job, in this process (basic launcher) or a child (joblib)."""
+    prepare()
+    told = HydraConfig.get()
+    folder, sweep_folder = Path(told.runtime.output_dir), Path(told.sweep.dir)
+    stop = _stop_here(sweep_folder / "stop")
+    about = read_about(folder)
+    if stop.requested or (sweep_folder / "stop").exists():
+        return INTERRUPTED
+    if about is not None and about.get("state") in FINISHED:
+        return int(about["exit"])
+    check_hydra(OmegaConf.merge({"hydra": told}, config))  # type: ignore[arg-type]
+    main_source = next(source.path for source in told.runtime.config_sources if source.provider == "main")
+    path = Path(main_source) / f"{told.job.config_name}.yaml"
+    order = Order(
+        command=_command_of(sweep_folder),
+        overrides=tuple(told.overrides.task),
+        folder=folder,
+        scope=sweep_folder,
+        prefix=f"[job {told.job.num}] ",
+    )
+    try:
+        code = Job(resolve(path, without_hydra(config)), order, stop).carry_out()
+    except UserError as error:
+        print(f"{order.prefix}{error}", file=sys.stderr)
+        return USER_ERROR
+    if code == STOPPED:
+        # A provider or the budget that stops one job would stop each of the others.
+        files.write_text(sweep_folder / "stop", "a job was stopped\n")
+    return code
+
+
+def expanded(path: Path, overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job, as the basic sweeper makes them from the command line and the recipe's own sweep."""
+    prepare()
+    own = OmegaConf.select(OmegaConf.load(path), "hydra.sweeper.params")
+    words = [f"{key}={value}" for key, value in (own or {}).items()] + list(overrides)
+    try:
+        parsed = OverridesParser.create().parse_overrides(words)
+        plain = [item for item in parsed if not (item.key_or_group or "").startswith("hydra")]
+        [batch] = BasicSweeper.split_arguments(plain, None)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(path, error)) from error
+    return [list(job_overrides) for job_overrides in batch]
+
+
+def _hydra(path: Path, task: Any, words: list[str]) -> None:
+    prepare()
+    GlobalHydra.instance().clear()
+    # Errors come to us instead of Hydra's own printing and exit 1.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    former, sys.argv = sys.argv, ["callsheet", *words]
+    try:
+        hydra.main(version_base="1.3", config_path=str(path.parent), config_name=path.stem)(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(path, error)) from error
+    finally:
+        sys.argv = former
+
+
+def _nothing(_config: DictConfig) -> None:
+    """Hydra asks for a task even when it only prints."""
+
+
+def _stop_here(stop_file: Path) -> Stop:
+    """The stop of this process: the command's own, or in a child one that follows the command."""
+    if os.environ.get(SWEEP_VARIABLE) == str(os.getpid()):
+        return _stop
+    if not _followed:
+        _followed.append(True)
+        follow_parent(_stop, stop_file)
+        # The terminal sends Ctrl+C to children too; the parent's stop file tells them what to do.
+        handle_signals(lambda _number: _stop.request(Interrupted("Interrupted.")))
+    return _stop
+
+
+_followed: list[bool] = []
+
+
+def _interrupt(stop_file: Path) -> None:
+    print("\nstopping: items under way may finish; once more to leave at once", file=sys.stderr, flush=True)
+    stop_file.write_text("interrupted\n", encoding="utf-8")
+    _stop.request(Interrupted("Interrupted."))
+
+
+def _folder(path: Path, recipe: Recipe, overrides: Sequence[str]) -> Path:
+    """The newest unfinished sweep of the same recipe and overrides, else a new folder."""
+    digest = _digest(path, overrides)
+    base = Path(recipe.settings.outputs).absolute() / path.stem
+    for folder in sorted(base.glob(f"*-sweep-{digest[:8]}*"), reverse=True):
+        about = _read(folder)
+        if about is not None and about["digest"] == digest:
+            if about["state"] not in FINISHED:
+                return folder
+            break
+    name = f"{stamp(datetime.now(UTC))}-sweep-{digest[:8]}"
+    return next(folder for folder in _numbered(base / name) if not folder.exists())
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    yield path
+    yield from (path.with_name(f"{path.name}-{number}") for number in range(2, 1000))
+
+
+def _digest(path: Path, overrides: Sequence[str]) -> str:
+    relevant = sorted(word for word in overrides if word.split("=")[0].split(".")[0] not in (*NOT_IN_DIGEST, "hydra", "hydra/launcher"))
+    return digest_of([path.stem, path.read_text(encoding="utf-8"), relevant])
+
+
+def _begin(folder: Path, path: Path, overrides: Sequence[str], command: str) -> dict[str, Any]:
+    about = _read(folder) or {
+        "recipe": path.stem,
+        "digest": _digest(path, overrides),
+        "started_at": now(),
+        "overrides": list(overrides),
+        "finished_at": None,
+        "jobs": [],
+    }
+    about |= {"state": "running", "command": command}
+    files.write_json(folder / "sweep.json", about)
+    return about
+
+
+def _end(folder: Path, about: dict[str, Any], *, interrupted: bool) -> int:
+    """Write what became of the jobs and give the worst exit code."""
+    jobs = sweep_jobs(folder)
+    codes = [entry["exit"] if entry["state"] in FINISHED or entry["exit"] is not None else SOME_FAILED for entry in jobs]
+    order = (INTERRUPTED, STOPPED, USER_ERROR, SOME_FAILED)
+    code = INTERRUPTED if interrupted else next((worst for worst in order if worst in codes), 0)
+    if not jobs and code == 0:
+        code = SOME_FAILED
+    unfinished = interrupted or any(entry["state"] not in FINISHED for entry in jobs) or not jobs
+    about |= {"jobs": jobs, "state": "interrupted" if unfinished else "done", "finished_at": None if unfinished else now(), "exit": code}
+    files.write_json(folder / "sweep.json", about)
+    with contextlib.suppress(OSError):
+        render_sweep(folder)
+    return code
+
+
+def sweep_jobs(folder: Path) -> list[dict[str, Any]]:
+    """Number, overrides, state and exit code of each job that has begun."""
+    jobs = []
+    for path in sorted((folder / "jobs").glob("*"), key=lambda item: int(item.name) if item.name.isdecimal() else -1):
+        about = read_about(path)
+        if about is not None and path.name.isdecimal():
+            jobs.append({"number": int(path.name), "overrides": about.get("overrides", []), "state": about["state"], "exit": about["exit"]})
+    return jobs
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    try:
+        about = files.read_json(folder / "sweep.json")
+    except UserError:
+        return None
+    return about if isinstance(about, dict) else None
+
+
+def _command_of(folder: Path) -> str:
+    return str((_read(folder) or {}).get("command", "callsheet run"))
+
+
+def _quoted(path: Path) -> str:
+    """A path as a Hydra override value."""
+    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"

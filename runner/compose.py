@@ -1,0 +1,69 @@
+"""What Hydra must know before it composes: conf/ on its search path, typed schemas, our resolver."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from functools import cache
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+from runner import registry
+from runner.errors import UserError
+from runner.resources import packaged
+from runner.secrets import SECRET_NAME
+
+log = logging.getLogger("callsheet")
+
+
+class CallsheetSearchPath(SearchPathPlugin):
+    """Puts conf/ behind the recipe's own folder."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add conf/."""
+        search_path.append(provider="callsheet", path=f"file://{packaged('conf')}")
+
+
+@cache
+def prepare() -> None:
+    """Tell Hydra of conf/, of every registered step's and backend's parameters, and of `${step:LABEL}`. Once a process."""
+    Plugins.instance().register(CallsheetSearchPath)
+    OmegaConf.register_new_resolver("step", lambda label: f"step://{label}", replace=True)
+    OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
+    store = ConfigStore.instance()
+    for name in registry.names(registry.STEPS):
+        if (schema := _schema(registry.STEPS, name, "params", "step", name)) is not None:
+            store.store(group="steps", name=name, node=schema)
+    for full_name in registry.names(registry.BACKENDS):
+        kind, name = full_name.split(".", 1)
+        if (schema := _schema(registry.BACKENDS, full_name, "settings", "backend", name)) is not None:
+            store.store(group=f"schema/{kind}", name=name, node=schema)
+
+
+def _schema(group: str, entry: str, parameter: str, field: str, name: str) -> Any:
+    """The parameter dataclass with one more field that says whose it is; None when the package behind it is broken."""
+    try:
+        params = registry.parameter_type(registry.load(group, entry), parameter)
+    except UserError as error:
+        # Somebody else's package must not stop recipes that don't use it; one that does is told when it is resolved.
+        log.warning("%s", error)
+        return None
+    added = (field, str, dataclasses.field(default=name))
+    frozen = params.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    return dataclasses.make_dataclass(params.__name__, [added], bases=(params,), frozen=frozen, kw_only=True)
+
+
+def _environment(name: str, *default: str | None) -> str | None:
+    """`${oc.env:NAME}`, except for what looks like a secret: resolved recipes are written into runs."""
+    if SECRET_NAME.search(name):
+        raise ValueError(f"${{oc.env:{name}}} would write a secret into the run: backends read {name} from the environment by themselves")
+    value = os.environ.get(name, default[0] if default else None)
+    if value is None and not default:
+        raise ValueError(f"environment variable {name} is not set, and ${{oc.env:{name}}} has no default")
+    return value

@@ -1,0 +1,216 @@
+"""One run from its resolved recipe to its exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner import files, registry
+from runner.budget import Budget
+from runner.calls import Calls
+from runner.engine import StepRun, Tools, open_row
+from runner.errors import CallsheetError, Interrupted, RunStopped, UserError
+from runner.executor import Executor, LocalExecutor
+from runner.failpoints import failpoint
+from runner.ledger import Ledger
+from runner.limiter import Limiter
+from runner.logs import logging_to
+from runner.operations import Operations
+from runner.progress import Reporter
+from runner.recipe import BackendSpec, Recipe, StepSpec, fill_references
+from runner.remote import RemoteJobs
+from runner.report import render
+from runner.run import Run, now, opened
+from runner.settings import RunSettings
+from runner.step import StepContext
+from runner.stop import Stop
+
+DONE, SOME_FAILED, USER_ERROR, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
+log = logging.getLogger("callsheet")
+
+
+def ledger_path(settings: RunSettings) -> Path:
+    """The ledger of these settings."""
+    return Path(settings.ledger) if settings.ledger else Path(settings.outputs) / "ledger.sqlite"
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a job was asked for.
+
+    Attributes:
+        command: What a person types to take it up again.
+        overrides: Hydra overrides, for the record.
+        folder: The run's folder where it is given (a job of a sweep).
+        scope: The folder that shares one budget (a sweep's); the run's own by default.
+        prefix: Put before each line of output.
+    """
+
+    command: str
+    overrides: Sequence[str] = ()
+    folder: Path | None = None
+    scope: Path | None = None
+    prefix: str = ""
+
+
+class Job:
+    """A recipe carried out in a run folder."""
+
+    def __init__(self, recipe: Recipe, order: Order, stop: Stop) -> None:
+        self._recipe = recipe
+        self._order = order
+        self._stop = stop
+        self._reporter = Reporter(quiet=recipe.settings.quiet, prefix=order.prefix)
+
+    def carry_out(self) -> int:
+        """Run the steps that are left.
+
+        Returns:
+            The exit code: 0 done, 1 some items failed, 2 the user's mistake, 3 stopped by a provider or the budget, 130 interrupted.
+        """
+        settings = self._recipe.settings
+        with Ledger(ledger_path(settings)) as ledger, opened(self._recipe, self._order.command, self._order.overrides, self._order.folder) as run, logging_to(run.path / "log.txt", self._reporter):
+            self._greet(run, ledger)
+            try:
+                self._steps(run, ledger)
+            except CallsheetError as error:
+                return self._ended_early(run, ledger, error)
+            except BaseException:
+                self._close(run, ledger, state="crashed", exit_code=SOME_FAILED)
+                raise
+            failed = sum(step.get("failed", 0) for step in run.about["steps"].values())
+            code = SOME_FAILED if failed else DONE
+            self._close(run, ledger, state="failed" if failed else "done", exit_code=code)
+            self._reporter.warn(self._farewell(run, failed))
+            return code
+
+    def _steps(self, run: Run, ledger: Ledger) -> None:
+        settings = self._recipe.settings
+        tools = Tools(
+            run=run.id,
+            ledger=ledger,
+            executor=_executor(settings),
+            stop=self._stop,
+            reporter=self._reporter,
+            retry=settings.retry,
+        )
+        budget = self._budget(run, ledger)
+        backends = {kind: _build(spec, budget, settings, self._stop) for kind, spec in self._recipe.backends.items()}
+        folders = {spec.label: run.path / spec.label for spec in self._recipe.steps}
+        row = open_row(ledger, run.id)
+        for spec in self._recipe.steps:
+            if run.step(spec.label)["state"] == "done":
+                continue
+            if self._stop.reason is not None:
+                raise self._stop.reason
+            context = self._context(run, spec, tools, folders)
+            asked = {kind: backends[kind] for kind in registry.needed_backends(spec.step_class)}
+            step = spec.step_class(fill_references(spec.params, folders), context, **asked)
+            work = StepRun(spec.label, step, row, name=spec.name, fresh=settings.fresh, tools=tools)
+            _carry_out(run, spec, work)
+            failpoint("run.step_done")
+
+    def _context(self, run: Run, spec: StepSpec, tools: Tools, folders: dict[str, Path]) -> StepContext:
+        settings = self._recipe.settings
+        files.make_folder(folders[spec.label])
+        return StepContext(
+            label=spec.label,
+            run=run.id,
+            out=folders[spec.label],
+            data=Path(fill_references(settings.data, folders)),
+            seed=settings.seed,
+            execute=settings.execute,
+            ledger=tools.ledger,
+            hashes=tools.hashes,
+            remote=RemoteJobs(tools.ledger, self._stop),
+            operations=Operations(run.path / "operations.jsonl"),
+            stop=self._stop,
+        )
+
+    def _budget(self, run: Run, ledger: Ledger) -> Budget:
+        scope = str((self._order.scope or run.path).absolute())
+        budget = Budget(ledger, self._recipe.settings.budget, scope=scope, run=run.id)
+        count, usd = budget.settle_lost()
+        if count:
+            self._reporter.warn(f"{count} calls were under way when the run was killed; they count at their estimate, ${usd:.4f}")
+        return budget
+
+    def _greet(self, run: Run, ledger: Ledger) -> None:
+        if run.resumed:
+            done, left = _progress_so_far(run, ledger)
+            self._reporter.say(f"going on with {run.path} ({done} items done{left})")
+        else:
+            self._reporter.say(f"run {run.path}")
+
+    def _ended_early(self, run: Run, ledger: Ledger, error: CallsheetError) -> int:
+        state, code = "stopped", STOPPED
+        if isinstance(error, Interrupted):
+            state, code = "interrupted", INTERRUPTED
+        elif isinstance(error, UserError):
+            state, code = "refused", USER_ERROR
+        with contextlib.suppress(RunStopped):
+            self._close(run, ledger, state=state, exit_code=code, error=str(error))
+        self._reporter.warn(str(error))
+        if not isinstance(error, UserError):
+            self._reporter.warn(f"Progress saved. Go on with: {self._order.command}")
+        return code
+
+    def _close(self, run: Run, ledger: Ledger, *, state: str, exit_code: int, error: str | None = None) -> None:
+        run.about["sessions"][-1]["ended_at"] = now()
+        with contextlib.suppress(CallsheetError):
+            usd, calls = Budget(ledger, self._recipe.settings.budget, scope=str((self._order.scope or run.path).absolute()), run=run.id).spent()
+            run.about["cost"] = {"usd": round(usd, 6), "calls": calls}
+        finished = now() if state in ("done", "failed") else None
+        run.save(state=state, exit=exit_code, finished_at=finished, error=error)
+        try:
+            render(run.path)
+        except Exception:
+            # The run's result stands without its picture.
+            log.exception("the report could not be drawn")
+
+    def _farewell(self, run: Run, failed: int) -> str:
+        cost = run.about["cost"]
+        spent = f", ${cost['usd']:.4f}" if cost["usd"] else ""
+        ending = f"{failed} items failed (see {run.path / 'log.txt'})" if failed else "done"
+        return f"{self._recipe.name}: {ending}{spent}. Report: {run.path / 'report.html'}"
+
+
+def _carry_out(run: Run, spec: StepSpec, work: StepRun) -> None:
+    began = time.monotonic()
+    about = run.step(spec.label)
+    about["state"] = "running"
+    run.save()
+    try:
+        work.carry_out()
+        about["state"] = "done"
+    finally:
+        about["seconds"] = round(about.get("seconds", 0.0) + time.monotonic() - began, 3)
+        with contextlib.suppress(CallsheetError):
+            counts = work.counts()
+            about.update(
+                done=counts.get("done", 0) + counts.get("remembered", 0),
+                remembered=counts.get("remembered", 0),
+                failed=counts.get("failed", 0) + counts.get("refused", 0),
+                usd=round(work.usd(), 6),
+            )
+        run.save()
+
+
+def _progress_so_far(run: Run, ledger: Ledger) -> tuple[int, str]:
+    row = ledger.row("SELECT count(*) FROM items WHERE run = (SELECT id FROM runs WHERE path = ?) AND state IN ('done', 'remembered')", (run.id,))
+    unfinished = [label for label, step in run.about["steps"].items() if step["state"] != "done"]
+    return int(row[0]), f"; left: {', '.join(unfinished)}" if unfinished else ""
+
+
+def _executor(settings: RunSettings) -> Executor:
+    return LocalExecutor(settings.workers, settings.grace_s)
+
+
+def _build(spec: BackendSpec, budget: Budget, settings: RunSettings, stop: Stop) -> Any:
+    calls = Calls(f"{spec.kind}={spec.name}", budget=budget, retry=settings.retry, limiter=Limiter(settings.workers, stop), stop=stop)
+    return spec.backend_class(spec.settings, calls)

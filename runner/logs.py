@@ -1,0 +1,49 @@
+"""A run's log: everything in its log.txt, warnings also to the person, secrets nowhere."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from runner.progress import Reporter
+from runner.secrets import RedactingFormatter, Redactor
+
+log = logging.getLogger("callsheet")
+
+
+@contextlib.contextmanager
+def logging_to(path: Path, reporter: Reporter) -> Iterator[None]:
+    """Send the log of this run to a file while the block runs."""
+    redact = Redactor()
+    to_file = logging.FileHandler(path, encoding="utf-8")
+    to_file.setFormatter(RedactingFormatter(redact))
+    to_person = _ToPerson(reporter)
+    to_person.setFormatter(_MessageOnly(redact))
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    for handler in (to_file, to_person):
+        log.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in (to_file, to_person):
+            log.removeHandler(handler)
+            handler.close()
+
+
+class _ToPerson(logging.Handler):
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(logging.WARNING)
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._reporter.warn(self.format(record))
+
+
+class _MessageOnly(RedactingFormatter):
+    """The message without time or traceback: those are for the file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redact(record.getMessage())

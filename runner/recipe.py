@@ -1,0 +1,287 @@
+"""From a recipe's name and overrides to typed steps, checked whole before anything runs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from runner import registry
+from runner.compose import prepare
+from runner.errors import UserError
+from runner.fingerprint import digest_of
+from runner.params import faults
+from runner.resources import packaged
+from runner.settings import NOT_IN_DIGEST, RunSettings
+from runner.strangers import check_hydra, check_overrides, check_tree
+
+STEP_REFERENCE = re.compile(r"step://([^/]*)")
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """One step of a recipe: its label, class and parameters. `step://LABEL` in a text stands for that step's folder."""
+
+    label: str
+    name: str
+    step_class: Any
+    params: Any
+
+
+@dataclass(frozen=True)
+class BackendSpec:
+    """One backend that the recipe's steps need."""
+
+    kind: str
+    name: str
+    backend_class: Any
+    settings: Any
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A resolved recipe.
+
+    Attributes:
+        resolved: Plain values, as written to the run's recipe.yaml.
+        digest: Of all that may change a result, 64 hexadecimal digits.
+    """
+
+    name: str
+    path: Path
+    settings: RunSettings
+    steps: tuple[StepSpec, ...]
+    backends: Mapping[str, BackendSpec]
+    resolved: Mapping[str, Any]
+    digest: str
+
+
+def locate(name: str) -> Path:
+    """Find a recipe by path, or by name in ./recipes and then among the packaged ones.
+
+    Raises:
+        UserError: There is none; the message lists those that there are.
+    """
+    if "\0" in name or len(name) > 1000:
+        raise UserError("recipe: this is neither a name nor a path")
+    looks_like_path = name.endswith((".yaml", ".yml")) or "/" in name
+    places = [Path(name)] if looks_like_path else [folder / f"{name}.yaml" for folder in recipe_folders()]
+    for place in places:
+        if place.is_file():
+            if place.suffix != ".yaml" or place.stem == "base":
+                raise UserError(f"{place}: a recipe's file is called NAME.yaml, and not base.yaml")
+            return place.resolve()
+    known = ", ".join(sorted({path.stem for path in all_recipes()}))
+    raise UserError(f"recipe {name!r} is not found: give a path, or one of: {known}")
+
+
+def recipe_folders() -> tuple[Path, ...]:
+    """Where recipes are looked for by name."""
+    return (Path("recipes"), packaged("recipes"))
+
+
+def all_recipes() -> Iterator[Path]:
+    """Every recipe that can be run by name; of two with one name, the one in ./recipes."""
+    seen = set()
+    for folder in recipe_folders():
+        for path in sorted(folder.glob("*.yaml")):
+            if path.stem not in seen:
+                seen.add(path.stem)
+                yield path
+
+
+def compose(path: Path, overrides: Sequence[str]) -> DictConfig:
+    """Compose a recipe with Hydra, refuse what could run a stranger's code, and give the configuration without hydra's part.
+
+    Raises:
+        UserError: A fault, with its key and what is allowed.
+    """
+    check_tree(path)
+    check_overrides(overrides)
+    prepare()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_dir=str(path.parent), version_base="1.3"):
+            config = hydra_compose(config_name=path.stem, overrides=list(overrides), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(path, error)) from error
+    check_hydra(config)
+    return without_hydra(config)
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """The recipe's own part of a composed configuration."""
+    keys = [str(key) for key in config if key != "hydra"]
+    return OmegaConf.masked_copy(config, keys)
+
+
+def resolve(path: Path, config: DictConfig) -> Recipe:
+    """Check a composed recipe and give it types.
+
+    Raises:
+        UserError: All faults that were found, a line each.
+    """
+    found: list[str] = list(_unknown_keys(config))
+    settings = _typed_settings(config, found)
+    steps = _typed_steps(config, found)
+    backends = _typed_backends(config, steps, found)
+    found.extend(_bad_references(steps))
+    if settings is not None:
+        found.extend(faults("", settings))
+    if found or settings is None:
+        raise UserError("\n".join(f"{_shown(path)}: {fault}" for fault in dict.fromkeys(found)))
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    for kind in [kind for kind in registry.backend_kinds() if kind not in backends]:
+        resolved.pop(kind, None)
+    relevant = {key: value for key, value in resolved.items() if key not in NOT_IN_DIGEST}
+    digest = digest_of({"recipe": path.stem, **relevant})
+    return Recipe(path.stem, path, settings, tuple(steps), backends, {str(key): value for key, value in resolved.items()}, digest)
+
+
+def explain(path: Path, error: Exception) -> str:
+    """Hydra's or OmegaConf's error as one that says what to do."""
+    lines = []
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause).strip()
+        if text and text not in lines:
+            lines.append(text)
+        cause = cause.__cause__
+    text = "\n".join(lines)
+    if key := re.search(r"Ambiguous value for argument '([^=]+)=(.*)'", text):
+        name, value = key.groups()
+        return f"{name}={value}: a list needs brackets: {name}=[{value}]; to run once for each value add -m"
+    return f"{_shown(path)}: {text}"
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _unknown_keys(config: DictConfig) -> Iterator[str]:
+    """A recipe may name parameters of its own at the top, but only ones that it uses: the rest are typing errors."""
+    known = {field.name for field in fields(RunSettings)} | registry.backend_kinds() | {"steps"}
+    text = OmegaConf.to_yaml(config, resolve=False)
+    for key in map(str, config):
+        if key not in known and not re.search(rf"\$\{{{re.escape(key)}[.\[}}]", text):
+            yield f"{key} is not a setting and nothing refers to ${{{key}}}: settings are {', '.join(sorted(known))}"
+
+
+def _typed_settings(config: DictConfig, found: list[str]) -> RunSettings | None:
+    names = [field.name for field in fields(RunSettings) if field.name in config]
+    try:
+        plain = OmegaConf.to_container(OmegaConf.masked_copy(config, names), resolve=True)
+        typed = OmegaConf.merge(OmegaConf.structured(RunSettings), plain)
+        settings = OmegaConf.to_object(typed)
+    except OmegaConfBaseException as error:
+        found.append(_one_line(error))
+        return None
+    assert isinstance(settings, RunSettings)
+    return settings
+
+
+def _typed_steps(config: DictConfig, found: list[str]) -> list[StepSpec]:
+    steps = []
+    nodes = config.get("steps")
+    if not isinstance(nodes, DictConfig) or not nodes:
+        found.append("steps: a recipe needs at least one step: add '- steps@steps.LABEL: NAME' to its defaults")
+        return []
+    for label in map(str, nodes):
+        key = f"steps.{label}"
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", label):
+            found.append(f"{key}: a label has letters, digits and _ only: it names a folder")
+            continue
+        try:
+            node = nodes[label]
+            if not isinstance(node, DictConfig) or "step" not in node:
+                raise UserError(f"{key} names no step: add '- steps@{key}: NAME' to the defaults (steps: {', '.join(registry.names(registry.STEPS))})")
+            name = str(node.step)
+            step_class = registry.step(name)
+            params = _typed(node, registry.parameter_type(step_class, "params"))
+            found.extend(faults(key, params))
+            steps.append(StepSpec(label, name, step_class, params))
+        except OmegaConfBaseException as error:
+            found.append(_one_line(error))
+        except UserError as error:
+            found.append(str(error))
+    return steps
+
+
+def _typed_backends(config: DictConfig, steps: list[StepSpec], found: list[str]) -> dict[str, BackendSpec]:
+    backends = {}
+    for kind in sorted({kind for step in steps for kind in registry.needed_backends(step.step_class)}):
+        try:
+            node = config[kind]
+            backend_class = registry.backend(kind, str(node.backend))
+            settings = _typed(node, registry.parameter_type(backend_class, "settings"))
+            found.extend(faults(kind, settings))
+            backends[kind] = BackendSpec(kind, str(node.backend), backend_class, settings)
+        except (OmegaConfBaseException, UserError) as error:
+            found.append(_one_line(error))
+    return backends
+
+
+def _typed(node: DictConfig, expected: type) -> Any:
+    value = OmegaConf.to_object(node)
+    if not isinstance(value, expected):
+        raise UserError(f"{node._get_full_key(None)}: expected the parameters of {expected.__name__}")  # noqa: SLF001 - OmegaConf's own name
+    return value
+
+
+def _bad_references(steps: list[StepSpec]) -> Iterator[str]:
+    earlier: list[str] = []
+    for step in steps:
+        for key, text in _texts(f"steps.{step.label}", step.params):
+            for label in STEP_REFERENCE.findall(text):
+                if label not in earlier:
+                    yield f"{key}: ${{step:{label}}} is no step before this one: choose from {', '.join(earlier) or 'none, this is the first'}"
+        earlier.append(step.label)
+
+
+def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _texts(f"{key}.{name}", item)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _texts(f"{key}[{index}]", item)
+    elif hasattr(value, "__dataclass_fields__"):
+        for field in fields(value):
+            yield from _texts(f"{key}.{field.name}", getattr(value, field.name))
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "object_type" not in line]
+    keys = [line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")]
+    rest = " ".join(line for line in lines if not line.startswith("full_key: "))
+    return f"{keys[0]}: {rest}" if keys and keys[0] not in rest else rest
+
+
+def fill_references(value: Any, folders: Mapping[str, Path]) -> Any:
+    """Replace `step://LABEL` by that step's folder, in texts at any depth of plain values and dataclasses."""
+    if isinstance(value, str):
+        return STEP_REFERENCE.sub(lambda match: os.fspath(folders[match.group(1)]), value)
+    if isinstance(value, dict):
+        return {key: fill_references(item, folders) for key, item in value.items()}
+    if isinstance(value, list):
+        return [fill_references(item, folders) for item in value]
+    if hasattr(value, "__dataclass_fields__"):
+        changes = {field.name: fill_references(getattr(value, field.name), folders) for field in fields(value)}
+        return type(value)(**changes)
+    return value

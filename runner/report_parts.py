@@ -1,0 +1,86 @@
+"""What steps tell the report, in words that know nothing of what a step is about.
+
+A step writes one `report.json` in its folder with `write_part`; the report joins the parts of all steps, and entries with the same
+key (one actor, judged by one step and changed by another) become one card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from runner import files
+
+PART = "report.json"
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A verdict at a glance: symbol, word and colour, so that none of them is needed alone.
+
+    Attributes:
+        kind: The machine word, filtered by ("recreate_blurry").
+        word: What a person reads ("recreate: blurry").
+        symbol: One character.
+        tone: "good", "change", "destructive", "warning", "error" or "neutral".
+    """
+
+    kind: str
+    word: str
+    symbol: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image of a card: a file below the run's folder, and what it shows ("before")."""
+
+    file: str
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One card, or one step's share of it.
+
+    Attributes:
+        key: The same for all steps that speak of the same thing.
+        title: Its name.
+        subtitle: A line below, for example a description.
+        badge: The verdict; a later step's replaces an earlier one's unless that one is None.
+        pictures: Images, in order.
+        notes: Sentences: reasons, what was done.
+        facts: Name and value pairs.
+    """
+
+    key: str
+    title: str
+    subtitle: str = ""
+    badge: Badge | None = None
+    pictures: Sequence[Shown] = ()
+    notes: Sequence[str] = ()
+    facts: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class ReportPart:
+    """What one step has to say.
+
+    Attributes:
+        headline: One sentence with the outcome.
+        counts: Name and number, most important first.
+        entries: Cards.
+        warnings: What a person should know before trusting the rest.
+    """
+
+    headline: str
+    counts: Sequence[tuple[str, int]] = ()
+    entries: Sequence[Entry] = field(default_factory=list)
+    warnings: Sequence[str] = ()
+
+
+def write_part(out: Path, part: ReportPart) -> None:
+    """Leave a step's part in its folder."""
+    files.write_json(out / PART, asdict(part))

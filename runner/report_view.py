@@ -1,0 +1,301 @@
+"""What the report's templates show: parts of all steps joined into cards, and run.json's facts in words.
+
+Everything here may have been edited by hand or cut off by a crash, so nothing raises: what can't be used becomes a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from pydantic import TypeAdapter, ValidationError
+
+from runner import files
+from runner.errors import UserError
+from runner.report_parts import PART, Badge, Entry, ReportPart, Shown
+
+# What changes or loses something comes first.
+TONES = ("destructive", "error", "warning", "change", "neutral", "good")
+NO_BADGE = Badge("", "no verdict", "·", "neutral")
+LONGEST_TEXT = 200_000
+
+
+class State(NamedTuple):
+    """How a run, a job or a step stands, as symbol, word and tone."""
+
+    word: str
+    symbol: str
+    tone: str
+
+
+RUN_STATES = {
+    "done": State("Done", "✓", "good"),
+    "failed": State("Done, some items failed", "✗", "error"),
+    "running": State("Under way when this page was written", "▸", "change"),
+    "interrupted": State("Interrupted", "‖", "warning"),
+    "stopped": State("Stopped", "■", "warning"),
+    "refused": State("Stopped: something must be changed first", "■", "error"),
+    "crashed": State("Crashed", "✗", "error"),
+    "undone": State("Undone", "↶", "neutral"),
+    "reset": State("Reset", "↶", "neutral"),
+}
+STEP_STATES = {
+    "done": State("done", "✓", "good"),
+    "running": State("unfinished", "‖", "warning"),
+    "left": State("not run yet", "○", "neutral"),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of a card; `url` is None where there is no file below the run's folder."""
+
+    url: str | None
+    caption: str
+    alt: str
+    step: str
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one step said of a card."""
+
+    step: str
+    notes: Sequence[str]
+    facts: Sequence[tuple[str, str]]
+
+
+@dataclass
+class Card:
+    """All that the steps said of one thing."""
+
+    key: str
+    title: str = ""
+    subtitle: str = ""
+    badge: Badge = NO_BADGE
+    pictures: list[Picture] = field(default_factory=list)
+    shares: list[Share] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A badge and how many cards carry it."""
+
+    badge: Badge
+    number: int
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """A line of the table of steps."""
+
+    label: str
+    step: str
+    state: State
+    part: ReportPart | None
+    about: Mapping[str, Any]
+
+
+@dataclass
+class Parts:
+    """The parts of a run's steps, and what was wrong with them, as (step, sentence)."""
+
+    found: dict[str, ReportPart] = field(default_factory=dict)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+
+
+def read_parts(run: Path, labels: Iterable[str]) -> Parts:
+    """Every part that can be read, in the order of the steps."""
+    parts = Parts()
+    for label in labels:
+        try:
+            path = files.under(run, f"{label}/{PART}", "a step's label in run.json")
+            if not path.is_file():
+                continue
+            part, faults = _parse_part(files.read_json(path))
+        except (UserError, OSError) as error:
+            parts.warnings.append((label, f"its report can't be shown: {error}"))
+            continue
+        parts.found[label] = part
+        parts.warnings += [(label, text) for text in (*faults, *part.warnings)]
+    return parts
+
+
+def join(run: Path, parts: Mapping[str, ReportPart]) -> list[Card]:
+    """One card per key, the destructive ones first, else in the order in which the steps named them."""
+    cards: dict[str, Card] = {}
+    pictures = _Pictures(run)
+    for label, part in parts.items():
+        for entry in part.entries:
+            _add(cards.setdefault(entry.key, Card(entry.key)), label, entry, pictures)
+    return sorted(cards.values(), key=lambda card: TONES.index(tone(card.badge)))
+
+
+def verdicts(cards: Iterable[Card]) -> list[Verdict]:
+    """The kinds of badges with their numbers, the destructive ones first."""
+    badges: dict[str, Badge] = {}
+    numbers: dict[str, int] = {}
+    for card in cards:
+        badges.setdefault(card.badge.kind, card.badge)
+        numbers[card.badge.kind] = numbers.get(card.badge.kind, 0) + 1
+    found = [Verdict(badge, numbers[kind]) for kind, badge in badges.items()]
+    return sorted(found, key=lambda verdict: (TONES.index(tone(verdict.badge)), -verdict.number))
+
+
+def step_rows(about: Mapping[str, Any], parts: Mapping[str, ReportPart]) -> list[StepRow]:
+    """The steps in their order, those that have not run yet as well."""
+    rows = []
+    for label, found in mapping(about.get("steps")).items():
+        step = mapping(found)
+        rows.append(StepRow(label, text(step.get("step")), state_of(step, STEP_STATES), parts.get(label), step))
+    return rows
+
+
+def state_of(about: Mapping[str, Any], known: Mapping[str, State]) -> State:
+    """The state in words; one that this version does not know is shown as it is."""
+    word = text(about.get("state"))
+    return known.get(word, State(word or "state unknown", "?", "neutral"))
+
+
+def tone(badge: Badge) -> str:
+    """The badge's tone, or "neutral" for one that the page has no colour for."""
+    return badge.tone if badge.tone in TONES else "neutral"
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """The value if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def text(value: object) -> str:
+    """The value as text; nothing for None."""
+    return "" if value is None else str(value)
+
+
+def number(value: object) -> float:
+    """The value if it is a number, else 0."""
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Nested JSON as dotted names and texts, for a table."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from flat(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):
+        for index, inner in enumerate(value):
+            yield from flat(inner, f"{name}[{index}]")
+    elif value is not None:
+        yield name, ", ".join(map(str, value)) if isinstance(value, list) else text(value)
+
+
+def read_text(path: Path) -> str:
+    """A text file as far as it can be shown; empty where there is none."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(LONGEST_TEXT)
+    except OSError:
+        return ""
+
+
+def seconds_of(about: Mapping[str, Any]) -> float:
+    """Seconds worked, the pauses between sessions left out."""
+    listed = about.get("sessions")
+    sessions = [mapping(session) for session in listed] if isinstance(listed, list) else []
+    spans = [(moment(session.get("started_at")), moment(session.get("ended_at"))) for session in sessions]
+    known = [(end - start).total_seconds() for start, end in spans if start and end]
+    if known and len(known) == len(spans):
+        return max(sum(known), 0.0)
+    # A session that was killed has no end; what its steps wrote down is then all that is known.
+    return sum(number(mapping(step).get("seconds")) for step in mapping(about.get("steps")).values())
+
+
+def moment(value: object) -> datetime | None:
+    """An ISO time in UTC, or None."""
+    try:
+        found = datetime.fromisoformat(text(value))
+    except ValueError:
+        return None
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _parse_part(data: object) -> tuple[ReportPart, list[str]]:
+    """The part, and a sentence if entries had to be left out; one broken entry does not take the others with it."""
+    if not isinstance(data, dict):
+        raise UserError(f"{PART} is not a JSON object")
+    listed = data.get("entries", [])
+    if not isinstance(listed, list):
+        raise UserError(f"{PART}: entries is not a list")
+    try:
+        part = _PART.validate_python({**data, "entries": []})
+    except ValidationError as error:
+        raise UserError(f"{PART}: {_first_fault(error)}") from error
+    entries, faults = _parse_entries(listed)
+    whole = ReportPart(part.headline, part.counts, entries, part.warnings)
+    if not faults:
+        return whole, []
+    return whole, [f"{len(faults)} of {len(listed)} entries can't be shown; the first: {faults[0]}"]
+
+
+def _parse_entries(listed: Sequence[object]) -> tuple[list[Entry], list[str]]:
+    entries, faults = [], []
+    for index, data in enumerate(listed):
+        try:
+            entries.append(_ENTRY.validate_python(data))
+        except ValidationError as error:
+            faults.append(f"entries[{index}]: {_first_fault(error)}")
+    return entries, faults
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}"
+
+
+def _add(card: Card, label: str, entry: Entry, pictures: _Pictures) -> None:
+    card.title = card.title or entry.title or entry.key
+    card.subtitle = card.subtitle or entry.subtitle
+    card.badge = entry.badge or card.badge
+    for shown in entry.pictures:
+        picture = pictures.picture(label, card.title, shown)
+        # A later step may show the same file again; once is enough.
+        if not any((known.url, known.caption) == (picture.url, picture.caption) for known in card.pictures):
+            card.pictures.append(picture)
+    if entry.notes or entry.facts:
+        card.shares.append(Share(label, entry.notes, entry.facts))
+
+
+class _Pictures:
+    """Turns what steps name into addresses that stay below the run's folder."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        # Files that several runs use lie in outputs/artifacts, with links to them in the run's folder.
+        outputs = [run.absolute().parents[level] for level in (1, 3) if level < len(run.absolute().parents)]
+        self._artifacts = [folder / "artifacts" for folder in outputs if (folder / "artifacts").is_dir()]
+
+    def picture(self, label: str, title: str, shown: Shown) -> Picture:
+        """The picture, without an address if its file is elsewhere or gone."""
+        alt = shown.alt or ", ".join(filter(None, (title, shown.caption)))
+        url = quote(shown.file, safe="/") if self._is_ours(shown.file) else None
+        return Picture(url, shown.caption, alt, label)
+
+    def _is_ours(self, name: str) -> bool:
+        for root in (self._run, *self._artifacts):
+            try:
+                return files.under(root, name, "a picture").is_file() if root is self._run else self._is_linked(root, name)
+            except (UserError, OSError, ValueError):
+                continue
+        return False
+
+    def _is_linked(self, artifacts: Path, name: str) -> bool:
+        target = (self._run / name).resolve()
+        return ".." not in Path(name).parts and not Path(name).is_absolute() and target.is_relative_to(artifacts.resolve()) and target.is_file()
+
+
+_PART = TypeAdapter(ReportPart)
+_ENTRY = TypeAdapter(Entry)

@@ -1,0 +1,43 @@
+"""The library on disk: one place for where things are, so that no step spells a path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ACTORS = "actorsData.json"
+GROUPS = "groups.yaml"
+# Ours: root id, lock, images in the making and the trash. A leading dot keeps it out of people's way.
+OWN = ".callsheet"
+
+
+def actor_folder(root: Path, name: str) -> Path:
+    """Where all of an actor's files are."""
+    return root / "actors" / name
+
+
+def base_image(root: Path, name: str) -> Path:
+    """Where we put a base image that we made."""
+    return actor_folder(root, name) / "base_image" / f"{name}_base.jpg"
+
+
+def base_image_places(root: Path, name: str) -> tuple[Path, ...]:
+    """The six places where an actor's base image may be, in order."""
+    folder = actor_folder(root, name)
+    return (
+        folder / "base_image" / f"{name}_base.jpg",
+        folder / "base_image" / f"{name}_base.png",
+        folder / "poster_frame" / f"{name}_poster.png",
+        folder / "poster_frame" / f"{name}_poster.jpg",
+        folder / "training_data" / f"{name}_0.jpg",
+        folder / "training_data" / f"{name}_0.png",
+    )
+
+
+def training_folder(root: Path, name: str) -> Path:
+    """An actor's training images with their manifest."""
+    return actor_folder(root, name) / "training_data"
+
+
+def actor_manifest(root: Path, actor_id: int) -> Path:
+    """Metadata of an actor; never written by us."""
+    return root / "actor_manifests" / f"{actor_id:04d}_manifest.json"
