@@ -8,9 +8,9 @@ The measure is the width of edges along their gradient (Marziliano, Dufaux, Wink
 perceptual blur metric", ICIP 2002, section 2), with contrast over peak slope as the width, which reads a step blurred
 by a Gaussian as sqrt(2 pi) times its standard deviation (the edge model of Elder and Zucker, "Local scale control for
 edge detection and blur estimation", IEEE TPAMI 20(7), 1998, section 2). Edges are found in a smoothed copy whose own
-blur is taken off again in quadrature; the smoothing grows with the noise (their minimum reliable scale, section 3). Only
-edges with a strong contrast count, as those are what a person sees (Ferzli and Karam, "A no-reference objective image
-sharpness metric based on the notion of just noticeable blur", IEEE TIP 18(4), 2009, section III).
+blur is taken off again in quadrature; the smoothing grows with the noise (their minimum reliable scale, section 3).
+Only edges with a strong contrast count, as those are what a person sees (Ferzli and Karam, "A no-reference objective
+image sharpness metric based on the notion of just noticeable blur", IEEE TIP 18(4), 2009, section III).
 
 Two things are ours: edges are grouped by direction and the worst well-populated direction counts, because motion leaves
 edges along it sharp; and the sharpest window of the picture may stand for the whole, because a sharp figure before a
