@@ -157,12 +157,12 @@ def _extent(shot: Shot) -> tuple[float, float]:
     if shot.kind == "portrait":
         return 1.75, 0.92
     if shot.kind == "half":
-        return 3.0, 1.6 if shot.gesture in ("waving", "riding") else 1.28
+        return 3.0, 1.68 if shot.gesture in ("waving", "riding") else 1.28
     if shot.gesture == "riding":
         return HOOF + 0.2, 2.5
     if shot.gesture == "sitting":
         return SEAT + 0.35, 1.5
-    return SOLE + 0.2, 1.5
+    return SOLE + 0.2, 1.7 if shot.gesture == "waving" else 1.5
 
 
 def keypoints(character: Character, shot: Shot, size: tuple[int, int]) -> dict[str, Spot]:

@@ -170,7 +170,7 @@ def _head(painter: Painter, who: Character, rig: Rig) -> None:
 
 
 def _moonlight(painter: ComicPainter) -> None:
-    tint = Image.new(painter.mode, painter.size, (126, 138, 196))
+    tint = Image.new(painter.mode, painter.size, (164, 174, 216))
     painter.image = ImageChops.multiply(
         painter.image, Image.composite(tint, Image.new(painter.mode, painter.size, "white"), painter.cover)
     )
