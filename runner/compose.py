@@ -5,20 +5,22 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import typing
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from runner import registry
 from runner.errors import UserError
 from runner.resources import packaged
 from runner.secrets import SECRET_NAME
 
+T = TypeVar("T")
 log = logging.getLogger("callsheet")
 
 
@@ -54,9 +56,41 @@ def _schema(group: str, entry: str, parameter: str, field: str, name: str) -> An
         # Somebody else's package must not stop recipes that don't use it; one that does is told when it is resolved.
         log.warning("%s", error)
         return None
-    added = (field, str, dataclasses.field(default=name))
-    frozen = params.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    return dataclasses.make_dataclass(params.__name__, [added], bases=(params,), frozen=frozen, kw_only=True)
+    return thawed(params, ((field, name),))
+
+
+@cache
+def thawed(params: type, extra: tuple[tuple[str, str], ...] = ()) -> type:
+    """A dataclass like `params` that is not frozen (OmegaConf takes frozen ones for read-only), with extra text fields."""
+    hints = typing.get_type_hints(params)
+    fields: list[Any] = [(name, str, dataclasses.field(default=value)) for name, value in extra]
+    for field in dataclasses.fields(params):
+        kind = hints[field.name]
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            inner = thawed(kind)
+            fields.append((field.name, inner, dataclasses.field(default_factory=inner)))
+        elif field.default is not dataclasses.MISSING:
+            fields.append((field.name, kind, dataclasses.field(default=field.default)))
+        elif field.default_factory is not dataclasses.MISSING:
+            fields.append((field.name, kind, dataclasses.field(default_factory=field.default_factory)))
+        else:
+            fields.append((field.name, kind, dataclasses.field(default=MISSING)))
+    return dataclasses.make_dataclass(params.__name__, fields)
+
+
+def typed(params: type[T], node: DictConfig) -> T:
+    """The frozen dataclass from a node of its schema. Raises OmegaConf's errors for what is missing or of another type."""
+    return _frozen(params, OmegaConf.to_object(node))
+
+
+def _frozen(params: type[T], value: Any) -> T:
+    hints = typing.get_type_hints(params)
+    values = {}
+    for field in dataclasses.fields(params):  # type: ignore[arg-type]
+        content = getattr(value, field.name)
+        inner = hints[field.name]
+        values[field.name] = _frozen(inner, content) if dataclasses.is_dataclass(content) else content
+    return params(**values)
 
 
 def _environment(name: str, *default: str | None) -> str | None:

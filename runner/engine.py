@@ -69,19 +69,23 @@ class StepRun:
         self._ledger = tools.ledger
         self._results: TypeAdapter[Any] = TypeAdapter(result_type(type(step)))
         self._failed_before = self._failures()
+        self._listed: Iterable[Item[Any]] = ()
 
-    def carry_out(self) -> None:
+    def list_items(self) -> int | None:
+        """Ask the step for its items; returns how many there are, where that is known beforehand."""
+        self._listed = self._step.items()
+        return len(self._listed) if isinstance(self._listed, Sized) else None
+
+    def carry_out(self, total: int | None) -> None:
         """Do the items that are left, then let the step write its files.
 
         Raises:
             RunStopped, Interrupted, UserError: The run ends here; what is done is kept.
         """
         reporter, stop = self._tools.reporter, self._tools.stop
-        listed = self._step.items()
-        total = len(listed) if isinstance(listed, Sized) else None
         reporter.begin(self._label, total)
         try:
-            complete = self._tools.executor.run(self._left(listed), self._do, stop)
+            complete = self._tools.executor.run(self._left(self._listed), self._do, stop)
         finally:
             reporter.end()
         self._ledger.flush()
@@ -91,6 +95,11 @@ class StepRun:
             raise stop.reason
         failpoint("step.before_finish")
         self._step.finish(StoredResults(self._ledger, self._row, self._label, self._results))
+
+    def close(self) -> None:
+        """Let the step put down what it holds (locks), however it ended. Optional for steps."""
+        if (close := getattr(self._step, "close", None)) is not None:
+            close()
 
     def counts(self) -> dict[str, int]:
         """Items of this run by state."""
@@ -130,8 +139,8 @@ class StepRun:
 
     def _fingerprint(self, item: Item[Any]) -> str:
         kind = type(self._step)
-        if kind.effects:
-            # What an action did in another run says nothing of whether it is to be done in this one.
+        if not kind.reuses_answers:
+            # Known within this run alone.
             return digest_of([self._name, kind.version, self._tools.run, self._label, item.key])[:40]
         return fingerprint([self._name, kind.version, item.key, *item.depends_on], self._tools.hashes)
 

@@ -183,12 +183,13 @@ class Job:
 def _carry_out(run: Run, spec: StepSpec, work: StepRun) -> None:
     began = time.monotonic()
     about = run.step(spec.label)
-    about["state"] = "running"
-    run.save()
     try:
-        work.carry_out()
+        about |= {"state": "running", "total": work.list_items()}
+        run.save()
+        work.carry_out(about["total"])
         about["state"] = "done"
     finally:
+        work.close()
         about["seconds"] = round(about.get("seconds", 0.0) + time.monotonic() - began, 3)
         with contextlib.suppress(CallsheetError):
             counts = work.counts()

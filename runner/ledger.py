@@ -230,9 +230,13 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 def _apply(connection: sqlite3.Connection, name: str) -> None:
     script = resources.files("runner.migrations").joinpath(name).read_text(encoding="utf-8")
-    for statement in script.split(";"):
-        if statement.strip():
+    # Not executescript: it would commit what it finds open, and a migration must be whole.
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
             connection.execute(statement)
+            statement = ""
     connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, time.time()))
 
 

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runner import registry
-from runner.compose import prepare
+from runner.compose import prepare, thawed, typed
 from runner.errors import UserError
 from runner.fingerprint import digest_of
 from runner.params import faults
@@ -185,13 +185,12 @@ def _typed_settings(config: DictConfig, found: list[str]) -> RunSettings | None:
     names = [field.name for field in fields(RunSettings) if field.name in config]
     try:
         plain = OmegaConf.to_container(OmegaConf.masked_copy(config, names), resolve=True)
-        typed = OmegaConf.merge(OmegaConf.structured(RunSettings), plain)
-        settings = OmegaConf.to_object(typed)
+        merged = OmegaConf.merge(OmegaConf.structured(thawed(RunSettings)), plain)
+        assert isinstance(merged, DictConfig)
+        return typed(RunSettings, merged)
     except OmegaConfBaseException as error:
         found.append(_one_line(error))
         return None
-    assert isinstance(settings, RunSettings)
-    return settings
 
 
 def _typed_steps(config: DictConfig, found: list[str]) -> list[StepSpec]:
@@ -211,7 +210,7 @@ def _typed_steps(config: DictConfig, found: list[str]) -> list[StepSpec]:
                 raise UserError(f"{key} names no step: add '- steps@{key}: NAME' to the defaults (steps: {', '.join(registry.names(registry.STEPS))})")
             name = str(node.step)
             step_class = registry.step(name)
-            params = _typed(node, registry.parameter_type(step_class, "params"))
+            params = typed(registry.parameter_type(step_class, "params"), node)
             found.extend(faults(key, params))
             steps.append(StepSpec(label, name, step_class, params))
         except OmegaConfBaseException as error:
@@ -227,19 +226,12 @@ def _typed_backends(config: DictConfig, steps: list[StepSpec], found: list[str])
         try:
             node = config[kind]
             backend_class = registry.backend(kind, str(node.backend))
-            settings = _typed(node, registry.parameter_type(backend_class, "settings"))
+            settings = typed(registry.parameter_type(backend_class, "settings"), node)
             found.extend(faults(kind, settings))
             backends[kind] = BackendSpec(kind, str(node.backend), backend_class, settings)
         except (OmegaConfBaseException, UserError) as error:
             found.append(_one_line(error))
     return backends
-
-
-def _typed(node: DictConfig, expected: type) -> Any:
-    value = OmegaConf.to_object(node)
-    if not isinstance(value, expected):
-        raise UserError(f"{node._get_full_key(None)}: expected the parameters of {expected.__name__}")  # noqa: SLF001 - OmegaConf's own name
-    return value
 
 
 def _bad_references(steps: list[StepSpec]) -> Iterator[str]:

@@ -5,10 +5,11 @@ Everything here may have been edited by hand or cut off by a crash, so nothing r
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -48,6 +49,7 @@ STEP_STATES = {
     "running": State("unfinished", "‖", "warning"),
     "left": State("not run yet", "○", "neutral"),
 }
+STEP_NUMBERS = ("done", "remembered", "failed", "seconds", "usd")
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ class StepRow:
     step: str
     state: State
     part: ReportPart | None
-    about: Mapping[str, Any]
+    finished: bool
+    waits: bool
+    numbers: Mapping[str, float | None]
 
 
 @dataclass
@@ -151,7 +155,10 @@ def step_rows(about: Mapping[str, Any], parts: Mapping[str, ReportPart]) -> list
     rows = []
     for label, found in mapping(about.get("steps")).items():
         step = mapping(found)
-        rows.append(StepRow(label, text(step.get("step")), state_of(step, STEP_STATES), parts.get(label), step))
+        word = step.get("state")
+        numbers = {name: number(step[name]) if name in step else None for name in STEP_NUMBERS}
+        known = state_of(step, STEP_STATES)
+        rows.append(StepRow(label, text(step.get("step")), known, parts.get(label), word == "done", word == "left", numbers))
     return rows
 
 
@@ -275,26 +282,25 @@ class _Pictures:
     def __init__(self, run: Path) -> None:
         self._run = run
         # Files that several runs use lie in outputs/artifacts, with links to them in the run's folder.
-        outputs = [run.absolute().parents[level] for level in (1, 3) if level < len(run.absolute().parents)]
-        self._artifacts = [folder / "artifacts" for folder in outputs if (folder / "artifacts").is_dir()]
+        parents = run.absolute().parents
+        shared = [parents[level] / "artifacts" for level in (1, 3) if level < len(parents)]
+        self._roots = [root.resolve() for root in (run, *shared)]
 
     def picture(self, label: str, title: str, shown: Shown) -> Picture:
         """The picture, without an address if its file is elsewhere or gone."""
         alt = shown.alt or ", ".join(filter(None, (title, shown.caption)))
-        url = quote(shown.file, safe="/") if self._is_ours(shown.file) else None
+        url = quote(os.fsencode(shown.file), safe="/") if self._is_ours(shown.file) else None
         return Picture(url, shown.caption, alt, label)
 
     def _is_ours(self, name: str) -> bool:
-        for root in (self._run, *self._artifacts):
-            try:
-                return files.under(root, name, "a picture").is_file() if root is self._run else self._is_linked(root, name)
-            except (UserError, OSError, ValueError):
-                continue
-        return False
-
-    def _is_linked(self, artifacts: Path, name: str) -> bool:
-        target = (self._run / name).resolve()
-        return ".." not in Path(name).parts and not Path(name).is_absolute() and target.is_relative_to(artifacts.resolve()) and target.is_file()
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts or "\\" in name:
+            return False
+        try:
+            target = (self._run / pure).resolve()
+            return target.is_file() and any(target.is_relative_to(root) for root in self._roots)
+        except (OSError, ValueError, RuntimeError):
+            return False
 
 
 _PART = TypeAdapter(ReportPart)

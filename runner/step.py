@@ -92,8 +92,9 @@ class Step(Protocol[V, R]):
 
     version: ClassVar[int]
     """Raise it when the same inputs should give another result."""
-    effects: ClassVar[bool]
-    """True when it changes something outside outputs/: then answers of other runs are never reused."""
+    reuses_answers: ClassVar[bool]
+    """True when what an earlier run found out may stand for this one. False for a step that changes something outside outputs/, and
+    for one that must look at the present."""
 
     def items(self) -> Iterable[Item[V]]:
         """The items. With a length (a list) progress can say how many are left."""

@@ -193,3 +193,21 @@ def _calls_plain(value: Any, key: str) -> str | None:
             if found := _calls_plain(item, f"{key}[{index}]"):
                 return found
     return None
+
+
+def read_yaml(path: Path) -> Any:
+    """Plain values from a YAML file that people write (not a recipe), under the same checks.
+
+    Raises:
+        UserError: With file and line.
+    """
+    root = _parsed(path)
+    if root is None:
+        return None
+    _check_size(path, root)
+    for key, scalar in _scalars(root, ""):
+        _check_scalar(path, key, scalar)
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{path}: not YAML: {error}") from error

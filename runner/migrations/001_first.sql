@@ -47,12 +47,14 @@ CREATE TABLE plans (
 -- Actions on the library. `record` is the intent, in full, before anything is touched.
 CREATE TABLE actions (
     id     TEXT PRIMARY KEY,
+    plan   TEXT NOT NULL,
     run    TEXT NOT NULL,
     state  TEXT NOT NULL,
     record TEXT NOT NULL,
     at     REAL NOT NULL
 );
 CREATE INDEX actions_of_run ON actions (run);
+CREATE INDEX actions_of_plan ON actions (plan);
 
 -- A remote job is written down before it is waited for; `creating` without an id is a create that was cut off.
 CREATE TABLE remote_jobs (

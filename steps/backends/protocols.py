@@ -1,4 +1,4 @@
-"""What a step may ask of the outside. One vendor a file implements one of these; a step never sees which.
+"""What a step may ask of the outside: look at images, make images. One vendor a file implements one of these; a step never sees which.
 
 Every backend is built as `Backend(settings, calls)`: its own settings dataclass and the run's `runner.calls.Calls`, through
 which each request goes, so that retries, limits and the budget have one home.
@@ -6,9 +6,8 @@ which each request goes, so that retries, limits and the budget have one home.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from steps.library.pictures import Picture
@@ -115,37 +114,4 @@ class ImageMaker(Protocol):
 
     def estimate(self, request: ImageRequest) -> float | None:
         """The most that `make` may cost in US dollars; None when no price is known."""
-        ...
-
-
-@dataclass(frozen=True)
-class StoredObject:
-    """An object that mirrors a library file: its key below the storage's prefix, and its ETag where known."""
-
-    key: PurePosixPath
-    size: int
-    etag: str | None = None
-
-
-class Storage(Protocol):
-    """A mirror of the library elsewhere. Each call is idempotent, so that a resumed action may repeat it."""
-
-    def inventory(self, folder: PurePosixPath) -> Iterable[StoredObject]:
-        """The objects below a folder of the library."""
-        ...
-
-    def to_trash(self, item: StoredObject, action: str) -> None:
-        """Copy one object to the trash prefix of `action`, or note its version id."""
-        ...
-
-    def delete(self, item: StoredObject) -> None:
-        """Delete one object that is in the trash, by its ETag where known."""
-        ...
-
-    def put(self, key: PurePosixPath, data: bytes, media_type: str) -> None:
-        """Store one object."""
-        ...
-
-    def restore(self, action: str) -> None:
-        """Put back what `action` moved to the trash."""
         ...

@@ -299,8 +299,9 @@ def paint_arms(painter: Painter, who: Character, rig: Rig, sides: tuple[str, ...
             sleeve = dimmed(who.trim_rgb, 0.92)
         _hand(painter, who, rig, side)
         if not cut.long_sleeve:
-            painter.fill(limb(arm, (0.1, 0.105, 0.08)), who.skin_rgb, soft=0.75)
-            shape = limb([arm[0], _between(arm[0], arm[1], 0.5), _between(arm[0], arm[1], 0.86)], (0.145, 0.17, 0.165))
+            bare = (_between(arm[0], arm[1], 0.6), arm[1], arm[2])
+            painter.fill(limb(bare, (0.11, 0.105, 0.08)), who.skin_rgb, soft=0.75)
+            shape = limb([arm[0], _between(arm[0], arm[1], 0.5), _between(arm[0], arm[1], 0.86)], (0.15, 0.175, 0.165))
         else:
             shape = limb(arm, (0.145, 0.155, cut.sleeve))
         painter.shadow(shape, (0.045, 0.04), 0.6)

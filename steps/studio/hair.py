@@ -12,6 +12,7 @@ from steps.studio.framing import Points, Rig, Spot
 from steps.studio.people import Character
 
 COVERING = ("headscarf", "hood")
+_GOATEE: tuple[Spot, ...] = ((0.0, 0.875), (0.085, 0.88), (0.125, 0.95), (0.08, 1.05), (0.0, 1.1))
 _LOOSE = ("bob", "long", "curly")
 
 
@@ -71,8 +72,9 @@ def _cap(who: Character, rig: Rig) -> Points:
     outer = [
         (tip, end),
         (width + grow * 0.7 + 0.01, 0.36),
-        (width * 0.8, 0.06 - grow * 0.6),
-        (width * 0.36, -grow * 1.25),
+        (width * 0.9, 0.16 - grow * 0.8),
+        (width * 0.58, 0.035 - grow * 1.2),
+        (width * 0.25, -grow * 1.3),
         (0.0, -grow * 1.35),
     ]
     inside = width * 0.9 if end > 0.6 else width * 0.985
@@ -188,7 +190,7 @@ def paint_beard(painter: Painter, who: Character, rig: Rig) -> None:
     face, middle = rig.face, rig.turn * 0.085
     colour = dimmed(who.hair_rgb, 0.94)
     if who.facial_hair == "goatee":
-        shape = mirrored([(0.0, 0.865), (0.085, 0.87), (0.12, 0.95), (0.08, 1.06), (0.0, 1.12)], middle)
+        shape = mirrored([(middle + x, y) for x, y in _GOATEE], middle)
         painter.fill(shape, colour, soft=0.5)
     elif who.facial_hair in ("beard", "long beard"):
         painter.fill(_full_beard(who, rig), colour, soft=0.6)

@@ -141,22 +141,10 @@ def _fluffy(across: float, down: float, y: float) -> Points:
 
 def _turban(painter: Painter, who: Character, rig: Rig, colour: RGB) -> None:
     width = rig.face.width
-    painter.fill(
-        mirrored(
-            [
-                (0.0, -0.26),
-                (width * 0.7, -0.22),
-                (width + 0.13, 0.0),
-                (width + 0.12, 0.2),
-                (width * 0.6, 0.26),
-                (0.0, 0.2),
-            ]
-        ),
-        colour,
-        soft=0.8,
-    )
+    half = [(0.0, -0.36), (width * 0.5, -0.33), (width + 0.04, -0.14), (width + 0.11, 0.06), (width + 0.07, 0.24)]
+    painter.fill(mirrored([*half, (width * 0.5, 0.25), (0.0, 0.19)]), colour, soft=0.8)
     dark = dimmed(colour, 0.68)
-    for lift in (0.0, 0.1, 0.2):
+    for lift in (0.0, 0.11, 0.22, 0.33):
         painter.stroke(
             thread([(-width - 0.1, 0.16 - lift), (-0.1, 0.15 - lift), (width * 0.7, -0.05 - lift * 0.7)]), dark, 0.016
         )

@@ -34,7 +34,7 @@ def skull(rig: Rig, grow: float = 0.0) -> Points:
 
 def paint_neck(painter: Painter, who: Character, rig: Rig) -> None:
     """The neck, with the chin's shadow on it."""
-    width = 0.2 if who.sex == "male" else 0.155
+    width = 0.185 if who.sex == "male" else 0.155
     shape = smooth(
         [
             (-width, 0.7),

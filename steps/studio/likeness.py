@@ -95,13 +95,15 @@ def compare(image: Image.Image, description: str, outfit: str) -> Likeness:
         return Likeness(False, "high", "There is no figure: the picture is of one colour.", (nothing,))
     backdrop = _backdrop(lab)
     if backdrop is None:
-        return _unknown("the background is too busy to tell the figure from it")
+        return _in_a_scene(lab, expected)
     outline = _silhouette(lab, backdrop)
     if outline is None:
         return _empty(lab, backdrop)
     figure = _cut_out(lab, backdrop, outline)
     if _is_monochrome(lab):
         return _unknown("the picture is in black and white or in one tint")
+    if float(np.median(backdrop[..., 0])) < 25:
+        return _unknown("it is too dark for colours")
     return _verdict([_hair(figure, expected), _clothes(figure, expected), _background(figure, expected)])
 
 
@@ -137,6 +139,38 @@ def _empty(lab: Floats, backdrop: Floats) -> Likeness:
         return _unknown("what stands before the backdrop has not the shape of a figure")
     evidence = Evidence("figure", ("present",), ("a bare backdrop",), False)
     return Likeness(False, "high", f"There is no figure: {100 - 100 * share:.1f} % is bare backdrop.", (evidence,))
+
+
+def _in_a_scene(lab: Floats, expected: Described) -> Likeness:
+    """A busy background, where no outline is to be had: refused only on three grounds at once.
+
+    In an upright or square picture the middle is bare, and neither the hair nor the clothes that the text names have
+    their colours anywhere about it.
+    """
+    height, width, _ = lab.shape
+    if width > 1.1 * height or _is_monochrome(lab) or not _is_bare(lab[int(0.3 * height) : int(0.72 * height)]):
+        return _unknown("the background is too busy to tell the figure from it")
+    middle = lab[:, int(0.28 * width) : int(0.72 * width)]
+    head, clothes = middle[: height // 2].reshape(-1, 3), middle[height // 3 :].reshape(-1, 3)
+    figure = _Figure(head, clothes, lab.reshape(-1, 3), 0.0)
+    evidence = (_hair(figure, expected, {}), _clothes(figure, expected))
+    if any(item.agrees is not False for item in evidence):
+        return _unknown("the background is too busy to tell the figure from it")
+    nobody = Evidence("figure", ("present",), ("a bare middle",), False)
+    said = "; ".join(_phrase(item) for item in evidence)
+    reason = f"Nobody seems to be there: the middle of the picture is bare, and {said}."
+    return Likeness(False, "medium", reason, (nobody, *evidence))
+
+
+def _is_bare(band: Floats) -> bool:
+    """Whether the middle of a band (H, W, 3) is one smooth shade from top to bottom, with no figure drawn on it."""
+    width = band.shape[1]
+    strip = band[:, int(0.42 * width) : max(int(0.58 * width), int(0.42 * width) + 1)]
+    rows = np.median(strip, axis=1)
+    down = np.linspace(-1, 1, len(rows))
+    curve = np.stack([np.ones_like(down), down, down**2], axis=1)
+    fit, *_ = np.linalg.lstsq(curve, rows, rcond=None)
+    return float(np.mean(_apart(strip, (curve @ fit)[:, None]) < 8)) > 0.9
 
 
 def _lab_of(image: Image.Image) -> Floats:
@@ -249,13 +283,13 @@ def _skin(lab: Floats, rows: NDArray[np.intp]) -> Floats:
     return skin
 
 
-def _hair(figure: _Figure, expected: Described) -> Evidence:
+def _hair(figure: _Figure, expected: Described, alike: Mapping[str, tuple[str, ...]] = _ALIKE) -> Evidence:
     """Hair by the nearest hair colour; a hat that the text speaks of may hide most of it."""
     shares = _shares(figure.head, HAIR_COLOURS)
     seen = _most(shares, 2)
     if not expected.hair or (expected.hair_is_covered and not expected.hats):
         return Evidence("hair", expected.hair, seen, None)
-    widened = {alike for name in expected.hair for alike in (name, *_ALIKE.get(name, ()))}
+    widened = {other for name in expected.hair for other in (name, *alike.get(name, ()))}
     least = max(_LEAST_HAIR.get(name, 0.28) for name in expected.hair)
     share = sum(shares[name] for name in widened)
     if not expected.hats:

@@ -134,9 +134,9 @@ def face_of(character: Character) -> Face:
         nose_length=draw(0.655, 0.72),
         nose_width=draw(0.05, 0.085),
         mouth_width=draw(0.1, 0.155),
-        mouth_curve=draw(-0.006, 0.032),
+        mouth_curve=draw(0.002, 0.036),
         lips=draw(0.014, 0.026) + (0.008 if woman else 0),
-        brow_tilt=draw(-0.025, 0.03),
+        brow_tilt=draw(-0.032, 0.018),
         parting=draw(-0.7, 0.7),
     )
 

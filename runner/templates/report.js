@@ -1,0 +1,118 @@
+
+(function () {
+  "use strict";
+  var tools = document.querySelector(".tools");
+  if (!tools) return;
+  var list = document.querySelector(".cards");
+  var cards = Array.prototype.slice.call(list.children);
+  var kinds = Array.prototype.slice.call(tools.querySelectorAll("[data-kind]"));
+  var all = tools.querySelector("[data-all]");
+  var search = tools.elements.q;
+  var order = tools.elements.sort;
+  var shown = tools.querySelector(".shown");
+  var nothing = document.querySelector(".nothing");
+  var numbers = new Intl.NumberFormat("en");
+  var texts = null;
+  var names = null;
+  var sorted = "";
+  var state = { kinds: [], q: "", sort: "" };
+
+  function textOf(card) {
+    var found = card.querySelectorAll("[data-find]");
+    return Array.prototype.map.call(found, function (part) { return part.textContent; }).join("\n").toLowerCase();
+  }
+
+  function fits(card, index, words) {
+    if (state.kinds.length && state.kinds.indexOf(card.dataset.kind) < 0) return false;
+    return words.every(function (word) { return texts[index].indexOf(word) >= 0; });
+  }
+
+  function filter() {
+    var words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+    // Read once, and only when somebody searches.
+    if (words.length && !texts) texts = cards.map(textOf);
+    var count = 0;
+    cards.forEach(function (card, index) {
+      var fit = fits(card, index, words);
+      if (card.hidden === fit) card.hidden = !fit;
+      count += fit ? 1 : 0;
+    });
+    var told = numbers.format(count) + " of " + numbers.format(cards.length) + " shown";
+    if (shown.textContent !== told) shown.textContent = told;
+    nothing.hidden = count > 0;
+  }
+
+  function sort() {
+    if (state.sort === sorted) return;
+    sorted = state.sort;
+    var wanted = cards;
+    if (sorted === "name") {
+      var compare = new Intl.Collator(undefined, { numeric: true }).compare;
+      names = names || new Map(cards.map(function (card) { return [card, card.querySelector("h3").textContent]; }));
+      wanted = cards.slice().sort(function (a, b) { return compare(names.get(a), names.get(b)); });
+    }
+    var fragment = document.createDocumentFragment();
+    wanted.forEach(function (card) { fragment.appendChild(card); });
+    list.appendChild(fragment);
+  }
+
+  function draw() {
+    kinds.forEach(function (button) {
+      button.setAttribute("aria-pressed", String(state.kinds.indexOf(button.dataset.kind) >= 0));
+    });
+    all.setAttribute("aria-pressed", String(!state.kinds.length));
+    if (search.value !== state.q) search.value = state.q;
+    order.value = state.sort;
+    sort();
+    filter();
+  }
+
+  function isView(hash) { return /(^|&)(kind|q|sort)=/.test(hash); }
+
+  function read() {
+    var hash = location.hash.slice(1);
+    var found = new URLSearchParams(isView(hash) ? hash : "");
+    var known = kinds.map(function (button) { return button.dataset.kind; });
+    state.kinds = found.getAll("kind").filter(function (kind) { return known.indexOf(kind) >= 0; });
+    state.q = found.get("q") || "";
+    state.sort = found.get("sort") === "name" ? "name" : "";
+  }
+
+  function write() {
+    var hash = new URLSearchParams();
+    state.kinds.forEach(function (kind) { hash.append("kind", kind); });
+    if (state.q) hash.set("q", state.q);
+    if (state.sort) hash.set("sort", state.sort);
+    history.replaceState(null, "", "#" + hash);
+    draw();
+  }
+
+  function toggle(kind) {
+    var at = state.kinds.indexOf(kind);
+    if (at < 0) state.kinds.push(kind); else state.kinds.splice(at, 1);
+    write();
+  }
+
+  kinds.forEach(function (button) {
+    button.addEventListener("click", function () { toggle(button.dataset.kind); });
+  });
+  all.addEventListener("click", function () { state.kinds = []; write(); });
+  search.addEventListener("input", function () { state.q = search.value; write(); });
+  order.addEventListener("change", function () { state.sort = order.value; write(); });
+  tools.addEventListener("submit", function (event) { event.preventDefault(); });
+  nothing.querySelector("[data-clear]").addEventListener("click", function () {
+    state = { kinds: [], q: "", sort: state.sort };
+    write();
+    search.focus();
+  });
+  // A tile or a shared address was followed; our own changes do not fire this.
+  window.addEventListener("hashchange", function () {
+    if (location.hash && !isView(location.hash.slice(1))) return;
+    read();
+    draw();
+    if (location.hash) document.getElementById("cards").scrollIntoView();
+  });
+  tools.hidden = false;
+  read();
+  draw();
+})();

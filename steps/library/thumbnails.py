@@ -1,0 +1,31 @@
+"""Small copies of images for reports: the originals may be replaced, and a report must still show them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from runner import files
+from runner.errors import ItemError
+from steps.library import pictures
+
+LONG_SIDE = 480
+
+
+def thumbnail(source: Path, folder: Path, name: str) -> str | None:
+    """Write a JPEG of at most 480 pixels; returns its file name, or None when the source can't be shown."""
+    try:
+        picture = pictures.load(source)
+    except (ItemError, OSError):
+        return None
+    target = f"{name}.jpg"
+    files.write_bytes(folder / target, small_jpeg(picture.image))
+    return target
+
+
+def small_jpeg(image: Image.Image) -> bytes:
+    """The image as a JPEG of at most 480 pixels on its long side."""
+    small = image.copy()
+    small.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
+    return pictures.encode_jpeg(small, quality=85)

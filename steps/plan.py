@@ -1,0 +1,192 @@
+"""Turn assessments into an action plan. Nothing is changed."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+from runner import files
+from runner.errors import ItemError, UserError
+from runner.files import plain_name, under
+from runner.params import at_least, between, param
+from runner.report_parts import Entry, ReportPart, write_part
+from runner.run import now
+from runner.step import Item, Results, StepContext
+from steps import judging
+from steps.backends.protocols import ImageMaker, ImageRequest
+from steps.library.actors import Actor, Library
+from steps.library.documents import read_checked
+from steps.library.mirror import Storage
+from steps.library.plans import PLAN, VERSION, Making, PlannedAction, PlannedFile, PlannedKey, library_id
+
+PROMPT = """Professional full-body studio portrait of one person, standing, facing the camera, the whole figure from head to shoes in the frame,
+plain seamless backdrop, soft even light, sharp focus. {description} Wearing: {outfit}"""
+
+RESULTS_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["total_processed", "results"],
+    "properties": {
+        "total_processed": {"type": "integer", "minimum": 0},
+        "results": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["actor_id", "actor_name", "action", "reason", "success"],
+                "properties": {
+                    "actor_id": {"type": "integer"},
+                    "actor_name": {"type": "string"},
+                    "action": {"enum": sorted(judging.BADGES)},
+                    "reason": {"type": "string"},
+                    "success": {"type": "boolean"},
+                    "image": {"type": ["string", "null"]},
+                    "image_sha256": {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"},
+                },
+            },
+        },
+    },
+}
+
+
+@dataclass(frozen=True)
+class PlanParams:
+    """From which assessments, and what the new images are to be."""
+
+    assessments: str = param(help="results.json of a validate step")
+    width: int = param(1024, help="pixels", check=between(64, 4096))
+    height: int = param(1536, help="pixels", check=between(64, 4096))
+    steps: int = param(25, help="sampling steps", check=between(1, 200))
+    seed: int = param(-1, help="of the new images; -1 draws one for each and writes it into the plan", check=at_least(-1))
+    prompt: str = param(PROMPT, help="what is drawn; {description} and {outfit} are filled in")
+
+
+class Plan:
+    """Turn assessments into an action plan with everything that will go and come. Nothing is changed."""
+
+    version: ClassVar[int] = 1
+    # What goes is read from the disk of now; an answer of another run would be a stale inventory.
+    reuses_answers: ClassVar[bool] = False
+
+    def __init__(self, params: PlanParams, context: StepContext, image: ImageMaker, storage: Storage) -> None:
+        self._params = params
+        self._context = context
+        self._image = image
+        self._storage = storage
+        self._library = Library(context.data)
+        self._document = read_checked(Path(params.assessments), RESULTS_SCHEMA)
+
+    def items(self) -> Sequence[Item[Mapping[str, Any]]]:
+        """One item for each actor that needs a new image. Failed assessments are never among them."""
+        rows = [row for row in self._document["results"] if row["action"] in judging.CHANGES and row["success"]]
+        for index, row in enumerate(self._document["results"]):
+            plain_name(row["actor_name"], f"{self._params.assessments}, /results/{index}/actor_name")
+        return [Item(row["actor_name"], row, (row,)) for row in rows]
+
+    def process(self, row: Mapping[str, Any]) -> PlannedAction:
+        """Take stock of what one action will remove and make."""
+        actor = self._actor(row["actor_name"])
+        judged = self._judged(row)
+        going = [self._planned(path) for path in self._going(actor, judged)]
+        folder = PurePosixPath("actors", actor.name, "training_data")
+        keys = [PlannedKey(str(item.key), item.size, item.etag) for item in self._storage.inventory(folder)]
+        return PlannedAction(actor.id, actor.name, row["action"], row["reason"], judged, tuple(going), tuple(keys), self._making(actor, judged))
+
+    def finish(self, results: Results[PlannedAction]) -> None:
+        """Write action_plan.json and the report's part."""
+        actions = [outcome.result for outcome in results if outcome.result is not None]
+        failures = [f"{outcome.key}: {outcome.error}" for outcome in results if outcome.error is not None]
+        summary = Counter(action.action for action in actions)
+        estimate = self._estimate(actions)
+        document = {
+            "plan_id": self._plan_id(),
+            "version": VERSION,
+            "library": {"id": library_id(self._context.data), "path": str(self._context.data.resolve())},
+            "generated_at": now(),
+            "total_actors_checked": self._document["total_processed"],
+            "actions_needed": len(actions),
+            "summary": {action: summary.get(action, 0) for action in judging.CHANGES},
+            "estimate": estimate,
+            "actions": [action.row() for action in actions],
+        }
+        files.write_json(self._context.out / PLAN, document)
+        write_part(self._context.out, self._report(actions, failures, estimate))
+
+    def _plan_id(self) -> str:
+        """A new id; when the step is repeated after a crash, the one that may already have been handed on."""
+        path = self._context.out / PLAN
+        if path.is_file():
+            return str(files.read_json(path)["plan_id"])
+        return secrets.token_hex(16)
+
+    def _actor(self, name: str) -> Actor:
+        for actor in self._library.actors():
+            if actor.name == name:
+                return actor
+        raise ItemError(f"{name} is not in actorsData.json any more: validate again")
+
+    def _judged(self, row: Mapping[str, Any]) -> tuple[str, str] | None:
+        """The image that was judged, which must still be there, unchanged."""
+        image, sha256 = row.get("image"), row.get("image_sha256")
+        if image is None or sha256 is None:
+            return None
+        try:
+            path = under(self._context.data, image, f"{self._params.assessments}, {row['actor_name']}, image")
+        except UserError as error:
+            raise ItemError(str(error)) from error
+        if self._context.hashes.of(path) != sha256:
+            raise ItemError(f"{image} has changed since it was judged: validate again")
+        return image, sha256
+
+    def _going(self, actor: Actor, judged: tuple[str, str] | None) -> list[Path]:
+        """The judged image where it stands in base_image/ (a poster frame is not ours to remove), and all training data."""
+        going = self._library.training_files(actor)
+        if judged is not None and f"actors/{actor.name}/base_image/" in judged[0]:
+            going = [self._context.data / judged[0], *going]
+        return going
+
+    def _planned(self, path: Path) -> PlannedFile:
+        if path.is_symlink():
+            raise ItemError(f"{path}: is a symbolic link, which is neither followed nor removed: replace it by the file itself")
+        sha256 = self._context.hashes.of(path)
+        if sha256 is None:
+            raise ItemError(f"{path}: went away while the plan was made")
+        return PlannedFile(path.relative_to(self._context.data).as_posix(), sha256, path.stat().st_size)
+
+    def _making(self, actor: Actor, judged: tuple[str, str] | None) -> Making:
+        params = self._params
+        seed = params.seed
+        if seed == -1:
+            # Another bad image of the same actor gets another seed; the same situation gets the same one.
+            seed = random.Random(f"{self._context.seed}/{actor.name}/{judged}").randrange(2**31)  # noqa: S311 - to be repeatable
+        return Making(judging.filled(params.prompt, actor), params.width, params.height, params.steps, seed)
+
+    def _estimate(self, actions: Sequence[PlannedAction]) -> dict[str, Any]:
+        """The most that carrying out the plan may cost in image calls, first attempts only; null when no price is known."""
+        costs = [self._image.estimate(_request(action)) for action in actions]
+        known = [cost for cost in costs if cost is not None]
+        return {"images": len(actions), "usd": round(sum(known), 4) if len(known) == len(costs) else None, "image_backend": self._image.identity}
+
+    def _report(self, actions: Sequence[PlannedAction], failures: Sequence[str], estimate: Mapping[str, Any]) -> ReportPart:
+        gone = sum(len(action.files) for action in actions)
+        cost = "unknown" if estimate["usd"] is None else f"${estimate['usd']:.2f}"
+        return ReportPart(
+            headline=f"{len(actions)} actions planned: {gone} files go to the trash, {len(actions)} images are made, estimated cost {cost}.",
+            counts=[("files that go", gone), ("images that come", len(actions))],
+            entries=[_entry(action) for action in actions],
+            warnings=failures,
+        )
+
+
+def _request(action: PlannedAction) -> ImageRequest:
+    make = action.make
+    return ImageRequest(key="estimate", prompt=make.prompt, width=make.width, height=make.height, steps=make.steps, seed=make.seed)
+
+
+def _entry(action: PlannedAction) -> Entry:
+    going = ", ".join(PurePosixPath(file.path).name for file in action.files[:6]) + (" ..." if len(action.files) > 6 else "")
+    note = f"{len(action.files)} files go to the trash: {going}" if action.files else "No file goes"
+    return Entry(key=action.actor_name, title=action.actor_name, notes=[note], facts=[("Seed", str(action.make.seed))])
