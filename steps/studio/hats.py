@@ -144,11 +144,12 @@ def _turban(painter: Painter, who: Character, rig: Rig, colour: RGB) -> None:
     half = [(0.0, -0.36), (width * 0.5, -0.33), (width + 0.04, -0.14), (width + 0.11, 0.06), (width + 0.07, 0.24)]
     painter.fill(mirrored([*half, (width * 0.5, 0.25), (0.0, 0.19)]), colour, soft=0.8)
     dark = dimmed(colour, 0.68)
-    for lift in (0.0, 0.11, 0.22, 0.33):
+    for lift in (0.0, 0.12, 0.24):
+        left = -width - 0.08 + lift * 0.35
         painter.stroke(
-            thread([(-width - 0.1, 0.16 - lift), (-0.1, 0.15 - lift), (width * 0.7, -0.05 - lift * 0.7)]), dark, 0.016
+            thread([(left, 0.12 - lift), (-0.1, 0.14 - lift), (width * 0.7, -0.04 - lift * 0.8)]), dark, 0.016
         )
-    painter.stroke(thread([(width + 0.1, 0.17), (0.12, 0.17), (-0.02, 0.1)]), dark, 0.016)
+    painter.stroke(thread([(width + 0.07, 0.15), (0.14, 0.16), (-0.02, 0.1)]), dark, 0.016)
     painter.fill(smooth([(0.0, -0.04), (0.045, 0.04), (0.0, 0.12), (-0.045, 0.04)]), _trim(who), soft=0.5)
 
 

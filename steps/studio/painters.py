@@ -20,6 +20,9 @@ _LINE: RGB = (38, 26, 34)
 class ComicPainter(Painter):
     """Flat colours, one hard shadow, dark outlines."""
 
+    line_share = 0.024
+    """An outline's width in units of the frame: heads for a figure."""
+
     def __init__(self, size: tuple[int, int], over: int, rng: random.Random) -> None:
         """See `Painter`."""
         super().__init__(size, over, rng)
@@ -43,7 +46,7 @@ class ComicPainter(Painter):
 
     def line_width(self) -> float:
         """An outline's width in canvas pixels: never thinner than the finished image can show."""
-        return max(0.8 * self.over, 0.024 * self.frame.scale)
+        return max(0.8 * self.over, self.line_share * self.frame.scale)
 
     def shadow(self, shape: Points, drop: Spot, strength: float) -> None:
         """A hard shadow on the figure only."""
@@ -133,7 +136,8 @@ class InkPainter(PhotoPainter):
         super().fill(shape, colour, soft)
         placed = self.frame.place(shape)
         flat = placed.ravel().tolist()
-        self._lines_pen.polygon(flat, fill=255)
+        # Pupils and brows are too small for hatching: they are solid.
+        self._lines_pen.polygon(flat, fill=0 if line == 0 and sum(colour) < 330 else 255)
         if line > 0:
             self._line(self._lines_pen, np.vstack([placed, placed[:2]]), 0, line * self.line_width())
 

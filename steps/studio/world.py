@@ -131,7 +131,9 @@ def _set(scene: Scene, size: tuple[int, int], seed: int, style: str) -> ComicPai
 
 def _paint_place(painter: ComicPainter, scene: Scene) -> None:
     painter.frame = Frame(float(painter.size[1]), 0.0, 0.0)
+    figures, painter.line_share = painter.line_share, 0.005
     paint_scene(painter, scene)
+    painter.line_share = figures
     # What the scene covered is not the figure, on which alone shadows fall.
     painter.cover.paste(0, (0, 0, *painter.size))
 
