@@ -144,33 +144,34 @@ def _empty(lab: Floats, backdrop: Floats) -> Likeness:
 def _in_a_scene(lab: Floats, expected: Described) -> Likeness:
     """A busy background, where no outline is to be had: refused only on three grounds at once.
 
-    In an upright or square picture the middle is bare, and neither the hair nor the clothes that the text names have
-    their colours anywhere about it.
+    In an upright or square picture the middle is bare, its shade reaches both edges and so is background, and the
+    colours of the clothes are nowhere about it.
     """
     height, width, _ = lab.shape
-    if width > 1.1 * height or _is_monochrome(lab) or not _is_bare(lab[int(0.3 * height) : int(0.72 * height)]):
+    shade = _bare_shade(lab)
+    if width > 1.1 * height or shade is None or _is_monochrome(lab):
         return _unknown("the background is too busy to tell the figure from it")
-    middle = lab[:, int(0.28 * width) : int(0.72 * width)]
-    head, clothes = middle[: height // 2].reshape(-1, 3), middle[height // 3 :].reshape(-1, 3)
-    figure = _Figure(head, clothes, lab.reshape(-1, 3), 0.0)
-    evidence = (_hair(figure, expected, {}), _clothes(figure, expected))
-    if any(item.agrees is not False for item in evidence):
+    edges = lab[:, : width // 16], lab[:, -(width // 16) :]
+    reaches = min(float(np.mean(_apart(edge, shade) < 8)) for edge in edges)
+    middle = lab[height // 4 :, int(0.28 * width) : int(0.72 * width)].reshape(-1, 3)
+    clothes = _clothes(_Figure(middle, middle, middle, 0.0), expected)
+    if reaches < 0.08 or not expected.clothes or _share_near(middle, expected.clothes) > 0.03:
         return _unknown("the background is too busy to tell the figure from it")
     nobody = Evidence("figure", ("present",), ("a bare middle",), False)
-    said = "; ".join(_phrase(item) for item in evidence)
-    reason = f"Nobody seems to be there: the middle of the picture is bare, and {said}."
-    return Likeness(False, "medium", reason, (nobody, *evidence))
+    reason = f"Nobody seems to be there: the middle of the picture is bare background; {_phrase(clothes)}."
+    return Likeness(False, "medium", reason, (nobody, clothes))
 
 
-def _is_bare(band: Floats) -> bool:
-    """Whether the middle of a band (H, W, 3) is one smooth shade from top to bottom, with no figure drawn on it."""
-    width = band.shape[1]
-    strip = band[:, int(0.42 * width) : max(int(0.58 * width), int(0.42 * width) + 1)]
+def _bare_shade(lab: Floats) -> Floats | None:
+    """The one smooth shade, (3,), of the middle of the picture; None when something is drawn there."""
+    height, width, _ = lab.shape
+    strip = lab[int(0.3 * height) : int(0.72 * height), int(0.42 * width) : int(0.58 * width)]
     rows = np.median(strip, axis=1)
     down = np.linspace(-1, 1, len(rows))
     curve = np.stack([np.ones_like(down), down, down**2], axis=1)
     fit, *_ = np.linalg.lstsq(curve, rows, rcond=None)
-    return float(np.mean(_apart(strip, (curve @ fit)[:, None]) < 8)) > 0.9
+    bare = float(np.mean(_apart(strip, (curve @ fit)[:, None]) < 8)) > 0.9
+    return np.asarray(np.median(rows, axis=0), dtype=np.float64) if bare else None
 
 
 def _lab_of(image: Image.Image) -> Floats:
@@ -283,13 +284,13 @@ def _skin(lab: Floats, rows: NDArray[np.intp]) -> Floats:
     return skin
 
 
-def _hair(figure: _Figure, expected: Described, alike: Mapping[str, tuple[str, ...]] = _ALIKE) -> Evidence:
+def _hair(figure: _Figure, expected: Described) -> Evidence:
     """Hair by the nearest hair colour; a hat that the text speaks of may hide most of it."""
     shares = _shares(figure.head, HAIR_COLOURS)
     seen = _most(shares, 2)
     if not expected.hair or (expected.hair_is_covered and not expected.hats):
         return Evidence("hair", expected.hair, seen, None)
-    widened = {other for name in expected.hair for other in (name, *alike.get(name, ()))}
+    widened = {other for name in expected.hair for other in (name, *_ALIKE.get(name, ()))}
     least = max(_LEAST_HAIR.get(name, 0.28) for name in expected.hair)
     share = sum(shares[name] for name in widened)
     if not expected.hats:
