@@ -94,16 +94,11 @@ def dimmed(colour: RGB, factor: float) -> RGB:
     return red, green, blue
 
 
-@lru_cache(maxsize=8)
-def _radial(size: int) -> Image.Image:
-    inverted = ImageChops.invert(Image.radial_gradient("L"))
-    return inverted.resize((size, size), Image.Resampling.BILINEAR)
-
-
 @lru_cache(maxsize=64)
-def _falloff(strength: float) -> list[int]:
-    """A table for `_radial`, whose square's corners must be clear: only the circle inside it is wanted."""
-    return [round(max(0.0, value - 75) * 1.4 * strength) for value in range(256)]
+def _spot(strength: float) -> Image.Image:
+    """A mask that is `strength` in the middle and clear from the circle that the square holds."""
+    full = ImageChops.invert(Image.radial_gradient("L")).resize((64, 64), Image.Resampling.BILINEAR)
+    return full.point([round(max(0.0, value - 75) * 1.4 * strength) for value in range(256)])
 
 
 @lru_cache(maxsize=64)
@@ -143,7 +138,7 @@ class Painter:
         across, down = int(reach[0] * self.frame.scale), int(reach[1] * self.frame.scale)
         if across < 1 or down < 1:
             return
-        mask = _radial(64).resize((2 * across, 2 * down)).point(_falloff(strength))
+        mask = _spot(strength).resize((2 * across, 2 * down))
         self.image.paste(self._ink(colour), (placed.left - across, placed.top - down), mask)
 
     def too_fine(self, width: float) -> bool:

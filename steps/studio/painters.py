@@ -32,13 +32,11 @@ class ComicPainter(Painter):
     def fill(self, shape: Points, colour: RGB, soft: float = 0.0, line: float = 1.0) -> None:
         """Paint flat, then the shadow on the side away from the light, then the outline."""
         placed = self.frame.place(shape)
-        box = self._clip(placed, self.over)
-        if box is None:
-            return
         flat = placed.ravel().tolist()
         self.pen.polygon(flat, fill=colour)
         self._cover_pen.polygon(flat, fill=255)
-        if soft > 0 and min(box.right - box.left, box.bottom - box.top) > 6 * self.over:
+        box = self._clip(placed, self.over) if soft > 0 else None
+        if box is not None and min(box.right - box.left, box.bottom - box.top) > 6 * self.over:
             self._shade(placed, box, colour, soft)
         if line > 0:
             closed = np.vstack([placed, placed[:2]])
@@ -70,12 +68,10 @@ class PhotoPainter(ComicPainter):
     def fill(self, shape: Points, colour: RGB, soft: float = 0.0, line: float = 1.0) -> None:  # noqa: ARG002
         """Paint with light from the upper left, falling off towards the edges."""
         placed = self.frame.place(shape)
-        box = self._clip(placed)
-        if box is None:
-            return
         flat = placed.ravel().tolist()
         self._cover_pen.polygon(flat, fill=255)
-        if soft > 0 and min(box.right - box.left, box.bottom - box.top) > 2 * self.over:
+        box = self._clip(placed) if soft > 0 else None
+        if box is not None and min(box.right - box.left, box.bottom - box.top) > 2 * self.over:
             self._shade(placed, box, colour, soft)
         else:
             self.pen.polygon(flat, fill=self._ink(colour))

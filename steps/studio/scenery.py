@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from PIL import Image, ImageOps
+import numpy as np
+from PIL import Image
 
 from steps.studio.canvas import Painter, dimmed, mixed, oval, points, smooth, thread
 from steps.studio.colours import RGB
@@ -40,8 +41,10 @@ def paint_scene(painter: Painter, scene: Scene) -> None:
 
 def _sky(painter: Painter, top: RGB, bottom: RGB) -> None:
     """A vertical gradient over the whole canvas."""
-    column = ImageOps.colorize(Image.linear_gradient("L").resize((1, 256)), top, bottom)
+    shades = np.linspace(top, bottom, 256)[:, None, :]
+    column = Image.fromarray(shades.round().astype(np.uint8))
     if painter.mode == "L":
+        # Engraved, a sky is lighter than it is: a figure before it must stand out.
         column = column.convert("L").point([min(255, round(120 + value * 0.6)) for value in range(256)])
     painter.image.paste(column.resize(painter.size, Image.Resampling.BILINEAR))
 
