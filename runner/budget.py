@@ -40,7 +40,9 @@ class Budget:
         """
 
         def work(connection: sqlite3.Connection) -> tuple[int, float]:
-            found = connection.execute("SELECT count(*), total(usd) FROM reservations WHERE run = ?", (self._run,)).fetchone()
+            found = connection.execute(
+                "SELECT count(*), total(usd) FROM reservations WHERE run = ?", (self._run,)
+            ).fetchone()
             connection.execute("DELETE FROM reservations WHERE run = ?", (self._run,))
             if found[0]:
                 _add(connection, self._scope, found[1], 0)
@@ -61,15 +63,21 @@ class Budget:
         if not self.limited:
             return 0
         if estimate is None and self._settings.usd is not None:
-            raise MisconfiguredRun(f"{backend}: the price of this model is unknown and budget.usd is set: add it to the price file, or drop the budget")
+            raise MisconfiguredRun(
+                f"{backend}: the price of this model is unknown and budget.usd is set: add it to the price file, or drop the budget"
+            )
         usd = estimate or 0.0
 
         def work(connection: sqlite3.Connection) -> int:
             spent, calls = _spent(connection, self._scope)
-            held = connection.execute("SELECT total(usd) FROM reservations WHERE scope = ?", (self._scope,)).fetchone()[0]
+            held = connection.execute("SELECT total(usd) FROM reservations WHERE scope = ?", (self._scope,)).fetchone()[
+                0
+            ]
             self._check(spent, held, calls, usd)
             _add(connection, self._scope, 0.0, 1)
-            cursor = connection.execute("INSERT INTO reservations (scope, run, usd) VALUES (?, ?, ?)", (self._scope, self._run, usd))
+            cursor = connection.execute(
+                "INSERT INTO reservations (scope, run, usd) VALUES (?, ?, ?)", (self._scope, self._run, usd)
+            )
             return int(cursor.lastrowid or 0)
 
         return self._ledger.commit(work)
@@ -96,7 +104,9 @@ class Budget:
             raise BudgetReached(f"Budget reached: {calls} of {self._settings.calls} calls made")
         if self._settings.usd is not None and spent + held + usd > self._settings.usd + 1e-9:
             under_way = f", ${held:.2f} set aside for calls under way" if held else ""
-            raise BudgetReached(f"Budget reached: ${spent:.2f} of ${self._settings.usd:.2f} spent{under_way}; the next call may cost ${usd:.4f}")
+            raise BudgetReached(
+                f"Budget reached: ${spent:.2f} of ${self._settings.usd:.2f} spent{under_way}; the next call may cost ${usd:.4f}"
+            )
 
 
 _ADD = """INSERT INTO spending VALUES (?, ?, ?)

@@ -27,7 +27,9 @@ class RetrySettings:
     attempts: int = param(5, help="calls in all when the fault is transient", check=at_least(1))
     bad_answers: int = param(3, help="calls in all when answers are nonsense", check=at_least(1))
     wait_s: float = param(1.0, help="seconds before the second call; doubled each time, with jitter", check=at_least(0))
-    wait_max_s: float = param(60.0, help="most seconds between two calls, unless the server asks for more", check=at_least(0))
+    wait_max_s: float = param(
+        60.0, help="most seconds between two calls, unless the server asks for more", check=at_least(0)
+    )
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,6 @@ class Calls:
             return 0.0
         if isinstance(error, Transient) and error.retry_after is not None:
             return max(0.0, error.retry_after)
-        longest = min(self._retry.wait_max_s, self._retry.wait_s * 2 ** (state.attempt_number - 1))
+        longest: float = min(self._retry.wait_max_s, self._retry.wait_s * 2 ** (state.attempt_number - 1))
         # Jitter so that a hundred workers do not come back as one (full jitter of the upper half).
         return longest * random.uniform(0.5, 1.0)  # noqa: S311

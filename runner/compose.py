@@ -96,7 +96,9 @@ def _frozen(params: type[T], value: Any) -> T:
 def _environment(name: str, *default: str | None) -> str | None:
     """`${oc.env:NAME}`, except for what looks like a secret: resolved recipes are written into runs."""
     if SECRET_NAME.search(name):
-        raise ValueError(f"${{oc.env:{name}}} would write a secret into the run: backends read {name} from the environment by themselves")
+        raise ValueError(
+            f"${{oc.env:{name}}} would write a secret into the run: backends read {name} from the environment by themselves"
+        )
     value = os.environ.get(name, default[0] if default else None)
     if value is None and not default:
         raise ValueError(f"environment variable {name} is not set, and ${{oc.env:{name}}} has no default")

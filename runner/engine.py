@@ -108,7 +108,9 @@ class StepRun:
 
     def usd(self) -> float:
         """What the items cost in this run, all sessions."""
-        row = self._ledger.row("SELECT total(usd) FROM items WHERE run = ? AND label = ?", (self._row.number, self._label))
+        row = self._ledger.row(
+            "SELECT total(usd) FROM items WHERE run = ? AND label = ?", (self._row.number, self._label)
+        )
         return float(row[0])
 
     def _failures(self) -> dict[str, tuple[str, str]]:
@@ -175,7 +177,10 @@ class StepRun:
                 self._enter(task, "failed", f"{type(error).__name__}: {error}", meter.usd)
 
     def _answer(self, task: Task, result: str, usd: float) -> None:
-        self._ledger.post(UPSERT_ANSWER, (task.fingerprint, self._name, self._row.number, self._tools.redact(result), usd, time.time()))
+        self._ledger.post(
+            UPSERT_ANSWER,
+            (task.fingerprint, self._name, self._row.number, self._tools.redact(result), usd, time.time()),
+        )
         self._enter(task, "done", None, usd)
 
     def _enter(self, task: Task, state: str, error: str | None = None, usd: float = 0.0) -> None:
@@ -183,14 +188,18 @@ class StepRun:
         if failed and task.item.key not in self._failed_before:
             log.warning("%s: %s %s: %s", self._label, task.item.key, state, error)
         values = (task.fingerprint, state, None if error is None else self._tools.redact(error), usd)
-        self._ledger.post(UPSERT_ITEM, (self._row.number, self._label, task.item.key, task.position, self._row.session, *values))
+        self._ledger.post(
+            UPSERT_ITEM, (self._row.number, self._label, task.item.key, task.position, self._row.session, *values)
+        )
         self._tools.reporter.advance(failed=failed, remembered=state == "remembered", usd=usd)
 
 
 class Tools:
     """What all steps of a run share."""
 
-    def __init__(self, *, run: str, ledger: Ledger, executor: Executor, stop: Stop, reporter: Reporter, retry: RetrySettings) -> None:
+    def __init__(
+        self, *, run: str, ledger: Ledger, executor: Executor, stop: Stop, reporter: Reporter, retry: RetrySettings
+    ) -> None:
         self.run = run
         self.ledger = ledger
         self.hashes = FileHashes(ledger)
@@ -232,7 +241,9 @@ class StoredResults(Results[R]):
             if state in ("failed", "refused"):
                 yield Outcome(key, None, error, refused=state == "refused", usd=usd)
             elif text is None:
-                raise UserError(f"{key}: its answer was forgotten while the run worked (`callsheet reset` in another terminal?): run it again")
+                raise UserError(
+                    f"{key}: its answer was forgotten while the run worked (`callsheet reset` in another terminal?): run it again"
+                )
             else:
                 yield Outcome(key, self._results.validate_json(text), None, usd=usd)
 

@@ -67,7 +67,7 @@ def read_json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not usable JSON: {error or 'nested too deep'}") from error
+        raise UserError(f"{path}: not usable JSON: {error}") from error
 
 
 def append_line(path: Path, line: str) -> None:
@@ -165,12 +165,16 @@ def plain_name(name: object, what: str) -> str:
     if not isinstance(name, str) or not name.strip():
         raise UserError(f"{what}: {name!r} is not a name: give a non-empty text")
     if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
-        raise UserError(f"{what}: '{name[:40]}...' has {len(name)} characters: at most {MAX_NAME_BYTES} bytes fit a file name")
+        raise UserError(
+            f"{what}: '{name[:40]}...' has {len(name)} characters: at most {MAX_NAME_BYTES} bytes fit a file name"
+        )
     leads_away = name in {".", ".."} or "/" in name or "\\" in name or PureWindowsPath(name).drive
     if leads_away:
         raise UserError(f"{what}: {name!r} would leave the library: names are plain folder names")
-    if not name.isprintable() or name != name.strip() or name.startswith(TEMPORARY) or name.startswith("."):
-        raise UserError(f"{what}: {name!r} has characters that no file name should have (control characters, outer spaces or a leading dot)")
+    if not name.isprintable() or name != name.strip() or name.startswith("."):
+        raise UserError(
+            f"{what}: {name!r} has characters that no file name should have (control characters, outer spaces or a leading dot)"
+        )
     return name
 
 
@@ -223,7 +227,9 @@ def _replacing(path: Path, mode: str) -> Iterator[IO[Any]]:
     make_folder(path.parent)
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
     try:
-        with temporary.open(mode, encoding=None if "b" in mode else "utf-8", newline=None if "b" in mode else "") as file:
+        with temporary.open(
+            mode, encoding=None if "b" in mode else "utf-8", newline=None if "b" in mode else ""
+        ) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -8,21 +8,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from runner import files, registry
+from runner.backends import build
 from runner.budget import Budget
-from runner.calls import Calls
 from runner.engine import StepRun, Tools, open_row
 from runner.errors import CallsheetError, Interrupted, RunStopped, UserError
 from runner.executor import Executor, LocalExecutor
 from runner.failpoints import failpoint
 from runner.ledger import Ledger
-from runner.limiter import Limiter
 from runner.logs import logging_to
 from runner.operations import Operations
 from runner.progress import Reporter
-from runner.recipe import BackendSpec, Recipe, StepSpec, fill_references
+from runner.recipe import Recipe, StepSpec, fill_references
 from runner.remote import RemoteJobs
 from runner.report import render
 from runner.run import Run, now, opened
@@ -74,7 +72,11 @@ class Job:
             The exit code: 0 done, 1 some items failed, 2 the user's mistake, 3 stopped by a provider or the budget, 130 interrupted.
         """
         settings = self._recipe.settings
-        with Ledger(ledger_path(settings)) as ledger, opened(self._recipe, self._order.command, self._order.overrides, self._order.folder) as run, logging_to(run.path / "log.txt", self._reporter):
+        with (
+            Ledger(ledger_path(settings)) as ledger,
+            opened(self._recipe, self._order.command, self._order.overrides, self._order.folder) as run,
+            logging_to(run.path / "log.txt", self._reporter),
+        ):
             self._greet(run, ledger)
             try:
                 self._steps(run, ledger)
@@ -100,7 +102,7 @@ class Job:
             retry=settings.retry,
         )
         budget = self._budget(run, ledger)
-        backends = {kind: _build(spec, budget, settings, self._stop) for kind, spec in self._recipe.backends.items()}
+        backends = {kind: build(spec, settings, budget, self._stop) for kind, spec in self._recipe.backends.items()}
         folders = {spec.label: run.path / spec.label for spec in self._recipe.steps}
         row = open_row(ledger, run.id)
         for spec in self._recipe.steps:
@@ -137,7 +139,9 @@ class Job:
         budget = Budget(ledger, self._recipe.settings.budget, scope=scope, run=run.id)
         count, usd = budget.settle_lost()
         if count:
-            self._reporter.warn(f"{count} calls were under way when the run was killed; they count at their estimate, ${usd:.4f}")
+            self._reporter.warn(
+                f"{count} calls were under way when the run was killed; they count at their estimate, ${usd:.4f}"
+            )
         return budget
 
     def _greet(self, run: Run, ledger: Ledger) -> None:
@@ -163,7 +167,9 @@ class Job:
     def _close(self, run: Run, ledger: Ledger, *, state: str, exit_code: int, error: str | None = None) -> None:
         run.about["sessions"][-1]["ended_at"] = now()
         with contextlib.suppress(CallsheetError):
-            usd, calls = Budget(ledger, self._recipe.settings.budget, scope=str((self._order.scope or run.path).absolute()), run=run.id).spent()
+            usd, calls = Budget(
+                ledger, self._recipe.settings.budget, scope=str((self._order.scope or run.path).absolute()), run=run.id
+            ).spent()
             run.about["cost"] = {"usd": round(usd, 6), "calls": calls}
         finished = now() if state in ("done", "failed") else None
         run.save(state=state, exit=exit_code, finished_at=finished, error=error)
@@ -203,15 +209,13 @@ def _carry_out(run: Run, spec: StepSpec, work: StepRun) -> None:
 
 
 def _progress_so_far(run: Run, ledger: Ledger) -> tuple[int, str]:
-    row = ledger.row("SELECT count(*) FROM items WHERE run = (SELECT id FROM runs WHERE path = ?) AND state IN ('done', 'remembered')", (run.id,))
+    row = ledger.row(
+        "SELECT count(*) FROM items WHERE run = (SELECT id FROM runs WHERE path = ?) AND state IN ('done', 'remembered')",
+        (run.id,),
+    )
     unfinished = [label for label, step in run.about["steps"].items() if step["state"] != "done"]
     return int(row[0]), f"; left: {', '.join(unfinished)}" if unfinished else ""
 
 
 def _executor(settings: RunSettings) -> Executor:
     return LocalExecutor(settings.workers, settings.grace_s)
-
-
-def _build(spec: BackendSpec, budget: Budget, settings: RunSettings, stop: Stop) -> Any:
-    calls = Calls(f"{spec.kind}={spec.name}", budget=budget, retry=settings.retry, limiter=Limiter(settings.workers, stop), stop=stop)
-    return spec.backend_class(spec.settings, calls)

@@ -19,14 +19,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from runner.errors import RunStopped, UserError
 
 T = TypeVar("T")
 BUSY_SECONDS = 30.0
 BATCH_SECONDS = 0.1
-NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "fuse.sshfs", "fuse.s3fs"})
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "fuse.sshfs", "fuse.s3fs"}
+)
 
 
 class LedgerFailed(RunStopped):
@@ -63,7 +65,9 @@ class Ledger:
             migrate(self._connection)
         except sqlite3.DatabaseError as error:
             self._connection.close()
-            raise UserError(f"{path}: can't be used as a ledger ({error}): move it away, or give ledger=PATH") from error
+            raise UserError(
+                f"{path}: can't be used as a ledger ({error}): move it away, or give ledger=PATH"
+            ) from error
         self._writer = threading.Thread(target=self._write_loop, name="ledger", daemon=True)
         self._writer.start()
 
@@ -117,7 +121,7 @@ class Ledger:
             reader.close()
         self._readers.clear()
 
-    def __enter__(self) -> Ledger:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -128,7 +132,9 @@ class Ledger:
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             connection.execute("PRAGMA journal_mode=WAL")
         except sqlite3.Error as error:
-            raise UserError(f"{self.path}: can't be opened as a ledger ({error}): move it away, or give ledger=PATH") from error
+            raise UserError(
+                f"{self.path}: can't be opened as a ledger ({error}): move it away, or give ledger=PATH"
+            ) from error
         return connection
 
     def _reader(self) -> sqlite3.Connection:
@@ -213,12 +219,16 @@ def migrate(connection: sqlite3.Connection) -> None:
         UserError: The file was written by a newer Callsheet.
     """
     connection.execute("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)")
-    known = sorted(entry.name for entry in resources.files("runner.migrations").iterdir() if entry.name.endswith(".sql"))
+    known = sorted(
+        entry.name for entry in resources.files("runner.migrations").iterdir() if entry.name.endswith(".sql")
+    )
     connection.execute("BEGIN IMMEDIATE")
     try:
         applied = {row[0] for row in connection.execute("SELECT name FROM migrations")}
         if newer := sorted(applied - set(known)):
-            raise UserError(f"the ledger has migrations that this version does not know ({', '.join(newer)}): update callsheet")
+            raise UserError(
+                f"the ledger has migrations that this version does not know ({', '.join(newer)}): update callsheet"
+            )
         for name in known:
             if name not in applied:
                 _apply(connection, name)
@@ -256,4 +266,6 @@ def refuse_network_file_system(path: Path, mounts: Path = Path("/proc/self/mount
         if target.is_relative_to(point) and len(point.parts) >= len(best.parts):
             best, kind = point, file_system
     if kind in NETWORK_FILE_SYSTEMS:
-        raise UserError(f"{path} is on a network file system ({kind}), where SQLite's locks do not hold: give ledger=PATH on a local disk")
+        raise UserError(
+            f"{path} is on a network file system ({kind}), where SQLite's locks do not hold: give ledger=PATH on a local disk"
+        )

@@ -17,7 +17,7 @@ class Operations:
         self._path = path
         self._lock = threading.Lock()
 
-    def record(self, operation: str, target: str, **details: str | int | float | None) -> None:
+    def record(self, operation: str, target: str, **details: str | float | None) -> None:
         """Note one operation that has been carried out.
 
         Args:
@@ -25,6 +25,11 @@ class Operations:
             target: The file (relative to the library) or key.
             details: What helps to find it again: action, source, sha256.
         """
-        entry = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "operation": operation, "target": target, **details}
+        entry = {
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "operation": operation,
+            "target": target,
+            **details,
+        }
         with self._lock:
             append_line(self._path, json.dumps(entry, ensure_ascii=False))

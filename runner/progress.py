@@ -9,7 +9,15 @@ from collections.abc import Callable
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 LINE_EVERY_SECONDS = 10.0
 
@@ -17,7 +25,14 @@ LINE_EVERY_SECONDS = 10.0
 class Reporter:
     """Counts a step's items and shows them."""
 
-    def __init__(self, *, quiet: bool = False, prefix: str = "", stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        prefix: str = "",
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._stream = stream or sys.stderr
         self._quiet = quiet
         self._prefix = prefix
@@ -107,7 +122,7 @@ class Reporter:
             parts.append(f"${self.usd:.4f}")
         parts.append(f"{elapsed:.1f} s")
         fresh = self.done - self.remembered
-        if self._total and 0 < fresh and self.done < self._total:
+        if self._total and fresh > 0 and self.done < self._total:
             parts.append(f"about {elapsed / fresh * (self._total - self.done):.0f} s left")
         return ", ".join(parts)
 

@@ -146,7 +146,9 @@ def resolve(path: Path, config: DictConfig) -> Recipe:
         resolved.pop(kind, None)
     relevant = {key: value for key, value in resolved.items() if key not in NOT_IN_DIGEST}
     digest = digest_of({"recipe": path.stem, **relevant})
-    return Recipe(path.stem, path, settings, tuple(steps), backends, {str(key): value for key, value in resolved.items()}, digest)
+    return Recipe(
+        path.stem, path, settings, tuple(steps), backends, {str(key): value for key, value in resolved.items()}, digest
+    )
 
 
 def explain(path: Path, error: Exception) -> str:
@@ -207,10 +209,12 @@ def _typed_steps(config: DictConfig, found: list[str]) -> list[StepSpec]:
         try:
             node = nodes[label]
             if not isinstance(node, DictConfig) or "step" not in node:
-                raise UserError(f"{key} names no step: add '- steps@{key}: NAME' to the defaults (steps: {', '.join(registry.names(registry.STEPS))})")
+                raise UserError(
+                    f"{key} names no step: add '- steps@{key}: NAME' to the defaults (steps: {', '.join(registry.names(registry.STEPS))})"
+                )
             name = str(node.step)
             step_class = registry.step(name)
-            params = typed(registry.parameter_type(step_class, "params"), node)
+            params: Any = typed(registry.parameter_type(step_class, "params"), node)
             found.extend(faults(key, params))
             steps.append(StepSpec(label, name, step_class, params))
         except OmegaConfBaseException as error:
@@ -226,7 +230,7 @@ def _typed_backends(config: DictConfig, steps: list[StepSpec], found: list[str])
         try:
             node = config[kind]
             backend_class = registry.backend(kind, str(node.backend))
-            settings = typed(registry.parameter_type(backend_class, "settings"), node)
+            settings: Any = typed(registry.parameter_type(backend_class, "settings"), node)
             found.extend(faults(kind, settings))
             backends[kind] = BackendSpec(kind, str(node.backend), backend_class, settings)
         except (OmegaConfBaseException, UserError) as error:

@@ -38,7 +38,9 @@ def load(group: str, name: str) -> Any:
     """
     known = names(group)
     if name not in known:
-        raise UserError(f"{group.removeprefix('callsheet.')}: {name!r} is not registered: choose from {', '.join(known)}")
+        raise UserError(
+            f"{group.removeprefix('callsheet.')}: {name!r} is not registered: choose from {', '.join(known)}"
+        )
     try:
         return known[name].load()
     except (ImportError, AttributeError) as error:
@@ -71,9 +73,13 @@ def parameter_type(factory: Any, name: str) -> type:
 
 def needed_backends(step_class: Any) -> list[str]:
     """The kinds of backends that a step's constructor asks for by parameter name."""
-    asked = [name for name in inspect.signature(step_class.__init__).parameters if name not in {"self", "params", "context"}]
+    asked = [
+        name for name in inspect.signature(step_class.__init__).parameters if name not in {"self", "params", "context"}
+    ]
     if unknown := sorted(set(asked) - backend_kinds()):
-        raise UserError(f"{step_class.__name__} asks for {', '.join(unknown)}: backends are of the kinds {', '.join(sorted(backend_kinds()))}")
+        raise UserError(
+            f"{step_class.__name__} asks for {', '.join(unknown)}: backends are of the kinds {', '.join(sorted(backend_kinds()))}"
+        )
     return asked
 
 

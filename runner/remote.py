@@ -23,7 +23,15 @@ class RemoteJobs:
         self._ledger = ledger
         self._stop = stop
 
-    def run(self, key: str, provider: str, *, create: Callable[[], str], poll: Callable[[str], T | None], every_s: float = 1.0) -> T:
+    def run(
+        self,
+        key: str,
+        provider: str,
+        *,
+        create: Callable[[], str],
+        poll: Callable[[str], T | None],
+        every_s: float = 1.0,
+    ) -> T:
         """The result of the job named `key`: created if it never was, polled if it was.
 
         Args:
@@ -53,7 +61,11 @@ class RemoteJobs:
         if row is None:
             return None
         if row[1] is None:
-            log.warning("%s: an earlier run was cut off while it created the job for %s; it may have been paid for, and is created again", provider, key)
+            log.warning(
+                "%s: an earlier run was cut off while it created the job for %s; it may have been paid for, and is created again",
+                provider,
+                key,
+            )
             return None
         return str(row[1])
 

@@ -142,7 +142,9 @@ def _sweep_view(about: Mapping[str, Any], jobs: list[dict[str, Any]]) -> dict[st
         "jobs": jobs,
         "keys": _in_order(key for job in jobs for key in job["overrides"]),
         "names": _in_order(name for job in jobs for name in job["counts"]),
-        "states": [(state, sum(job["state"] == state for job in jobs)) for state in _in_order(job["state"] for job in jobs)],
+        "states": [
+            (state, sum(job["state"] == state for job in jobs)) for state in _in_order(job["state"] for job in jobs)
+        ],
         "shared": list(_settings(about.get("overrides")).items()),
         "seconds": seconds_of(about) or sum(job["seconds"] for job in jobs),
         "usd": number(mapping(about.get("cost")).get("usd")) or sum(job["usd"] for job in jobs),
@@ -171,7 +173,9 @@ def _write(folder: Path, template: str, view: Mapping[str, Any]) -> Path:
 @cache
 def _environment() -> Environment:
     loader = PackageLoader("runner", "templates")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     style, script = (loader.get_source(environment, name)[0] for name in ("report.css", "report.js"))
     # The hashes let nothing run or be drawn but these two, whatever a step's text says.
     environment.globals.update(
@@ -182,7 +186,14 @@ def _environment() -> Environment:
         tone=tone,
         zip_longest=zip_longest,
     )
-    environment.filters.update(money=_money, span=_span, day=_day, thousands=lambda value: f"{value:,}", spoken=_spoken, quoted=lambda value: quote(value, safe=""))
+    environment.filters.update(
+        money=_money,
+        span=_span,
+        day=_day,
+        thousands=lambda value: f"{value:,}",
+        spoken=_spoken,
+        quoted=lambda value: quote(value, safe=""),
+    )
     return environment
 
 

@@ -158,7 +158,9 @@ def step_rows(about: Mapping[str, Any], parts: Mapping[str, ReportPart]) -> list
         word = step.get("state")
         numbers = {name: number(step[name]) if name in step else None for name in STEP_NUMBERS}
         known = state_of(step, STEP_STATES)
-        rows.append(StepRow(label, text(step.get("step")), known, parts.get(label), word == "done", word == "left", numbers))
+        rows.append(
+            StepRow(label, text(step.get("step")), known, parts.get(label), word == "done", word == "left", numbers)
+        )
     return rows
 
 

@@ -22,7 +22,20 @@ from runner.errors import UserError
 from runner.recipe import Recipe
 
 FINISHED = ("done", "failed", "undone", "reset")
-PACKAGES = ("callsheet", "hydra-core", "omegaconf", "pillow", "numpy", "openai", "replicate", "boto3", "torch", "diffusers", "transformers", "peft")
+PACKAGES = (
+    "callsheet",
+    "hydra-core",
+    "omegaconf",
+    "pillow",
+    "numpy",
+    "openai",
+    "replicate",
+    "boto3",
+    "torch",
+    "diffusers",
+    "transformers",
+    "peft",
+)
 RUN_NAME = re.compile(r"\d{8}T\d{6}Z-(?P<digest>[0-9a-f]{8})(-\d+)?")
 
 
@@ -108,7 +121,9 @@ def find_run(outputs: Path, name: str) -> Path:
     for path in candidates:
         if (path / "run.json").is_file() or (path / "sweep.json").is_file():
             return path.resolve()
-    raise UserError(f"run {name!r} is not found: give its folder, RECIPE/RUN, RECIPE for its latest run, or 'latest' (`callsheet status` lists them)")
+    raise UserError(
+        f"run {name!r} is not found: give its folder, RECIPE/RUN, RECIPE for its latest run, or 'latest' (`callsheet status` lists them)"
+    )
 
 
 def all_runs(outputs: Path) -> Iterator[Path]:
@@ -201,7 +216,10 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
-    return {"commit": commit.strip(), "dirty": bool((_git(folder, "status", "--porcelain", "--untracked-files=no") or "").strip())}
+    return {
+        "commit": commit.strip(),
+        "dirty": bool((_git(folder, "status", "--porcelain", "--untracked-files=no") or "").strip()),
+    }
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -18,8 +18,13 @@ MAX_DEPTH = 100
 # Keys that Hydra, OmegaConf or logging would turn into a call.
 CALLING_KEYS = ("_target_", "()", "_partial_", "_convert_", "_recursive_")
 LEADING_ZERO = re.compile(r"[+-]?0[0-9_]+")
-ALLOWED_OVERRIDES = re.compile(r"[~+]*hydra(/launcher|/sweeper|\.launcher\.(?!_)\w+|\.sweeper\.params\..+|\.sweeper\.max_batch_size)")
-LAUNCHERS = ("hydra._internal.core_plugins.basic_launcher.BasicLauncher", "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher")
+ALLOWED_OVERRIDES = re.compile(
+    r"[~+]*hydra(/launcher|/sweeper|\.launcher\.(?!_)\w+|\.sweeper\.params\..+|\.sweeper\.max_batch_size)"
+)
+LAUNCHERS = (
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+)
 SWEEPERS = ("hydra._internal.core_plugins.basic_sweeper.BasicSweeper",)
 
 
@@ -53,10 +58,14 @@ def check_overrides(overrides: Sequence[str]) -> None:
     for override in overrides:
         key = override.split("=", 1)[0]
         if any(word in override for word in CALLING_KEYS[:2]) or any(part in CALLING_KEYS for part in key.split(".")):
-            raise UserError(f"{override}: recipes name steps and backends by their registered names; nothing is called by '_target_' or '()'")
+            raise UserError(
+                f"{override}: recipes name steps and backends by their registered names; nothing is called by '_target_' or '()'"
+            )
         bare = key.lstrip("~+")
         if (bare == "hydra" or bare.startswith(("hydra.", "hydra/"))) and not ALLOWED_OVERRIDES.fullmatch(key):
-            raise UserError(f"{override}: of Hydra's own settings only hydra/launcher, hydra/sweeper, hydra.launcher.* and hydra.sweeper.params.* may be set")
+            raise UserError(
+                f"{override}: of Hydra's own settings only hydra/launcher, hydra/sweeper, hydra.launcher.* and hydra.sweeper.params.* may be set"
+            )
 
 
 def check_hydra(config: DictConfig) -> None:
@@ -65,7 +74,9 @@ def check_hydra(config: DictConfig) -> None:
     for name, allowed in (("launcher", LAUNCHERS), ("sweeper", SWEEPERS)):
         target = str(hydra[name].get("_target_"))
         if target not in allowed:
-            raise UserError(f"hydra.{name}._target_ = {target!r} is not allowed: choose hydra/{name}={'basic or joblib' if name == 'launcher' else 'basic'}")
+            raise UserError(
+                f"hydra.{name}._target_ = {target!r} is not allowed: choose hydra/{name}={'basic or joblib' if name == 'launcher' else 'basic'}"
+            )
     if hydra.callbacks:
         raise UserError("hydra.callbacks is not allowed in a recipe: it would run code")
     for name in ("job_logging", "hydra_logging"):
@@ -136,10 +147,14 @@ def _scalars(node: yaml.Node, key: str) -> Iterator[tuple[str, yaml.ScalarNode]]
 def _check_scalar(path: Path, key: str, node: yaml.ScalarNode) -> None:
     where = f"{path}:{node.start_mark.line + 1}: {key}"
     if node.value in CALLING_KEYS:
-        raise UserError(f"{where} is not allowed: recipes name steps and backends by their registered names, never by '{node.value}'")
+        raise UserError(
+            f"{where} is not allowed: recipes name steps and backends by their registered names, never by '{node.value}'"
+        )
     if node.tag == "tag:yaml.org,2002:int" and LEADING_ZERO.fullmatch(node.value):
         read_as = yaml.safe_load(node.value)
-        raise UserError(f"{where}: {node.value} would be read as {read_as} (YAML takes a leading zero for octal): write '{node.value}' in quotes")
+        raise UserError(
+            f"{where}: {node.value} would be read as {read_as} (YAML takes a leading zero for octal): write '{node.value}' in quotes"
+        )
     if not node.tag.startswith("tag:yaml.org,2002:"):
         raise UserError(f"{where}: the tag {node.tag} is not allowed")
 
@@ -151,7 +166,9 @@ def _check_hydra_section(path: Path, root: yaml.MappingNode) -> None:
         for key, _ in _scalars(value, "hydra"):
             if key in {"hydra.sweeper", "hydra.launcher", "hydra.sweeper.params"} or ALLOWED_OVERRIDES.fullmatch(key):
                 continue
-            raise UserError(f"{path}:{name.start_mark.line + 1}: {key} is not allowed in a recipe: only hydra.sweeper.params and hydra.launcher.* are")
+            raise UserError(
+                f"{path}:{name.start_mark.line + 1}: {key} is not allowed in a recipe: only hydra.sweeper.params and hydra.launcher.* are"
+            )
 
 
 def _named_by_defaults(root: yaml.MappingNode) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""What a recipe can do: one step a file."""

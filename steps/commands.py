@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rich.console import Console
 from rich.table import Table
 
 from runner import files
+from runner.backends import of_run
+from runner.cli.base import show_table
 from runner.errors import UserError
 from runner.job import ledger_path
 from runner.ledger import Ledger
@@ -63,7 +64,9 @@ class Trash:
             _print_trash(list(trash.entries(root)))
             return 0
         if arguments.older_than is None:
-            raise UserError("trash empty needs --older-than AGE, for example --older-than 30d: what it deletes is gone for good")
+            raise UserError(
+                "trash empty needs --older-than AGE, for example --older-than 30d: what it deletes is gone for good"
+            )
         going = trash.old(root, trash.parse_age(arguments.older_than))
         _print_trash(going)
         if not going or not arguments.yes:
@@ -97,7 +100,11 @@ class DrawSample:
         folder = Path(arguments.dir)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"{folder} is not empty: give a new folder")
-        actors = list(track(draw_library(folder, arguments.seed), "drawing actors", total=len(cast(arguments.seed)), transient=True))
+        actors = list(
+            track(
+                draw_library(folder, arguments.seed), "drawing actors", total=len(cast(arguments.seed)), transient=True
+            )
+        )
         print(f"{len(actors)} actors drawn. Look: {folder / DATA}. The truth about them: {folder / TRUTH}")
         print(f"Try: callsheet run validate_base_images data={folder / DATA}")
         return 0
@@ -112,16 +119,21 @@ def _undo_run(path: Path, ledger: Ledger) -> int:
 
 
 def _undo_locked(path: Path, about: dict[str, Any], ledger: Ledger) -> int:
-    from steps.backends.local import LocalSettings, LocalStorage
     from steps.library.transaction import DONE, INTENT, MADE, MOVING, UNDOING, Journal, Replacement
 
     journal = Journal(ledger)
-    actions = [(state, record) for state, record in journal.of_run(str(path.absolute())) if state in (INTENT, MADE, MOVING, DONE, UNDOING)]
+    actions = [
+        (state, record)
+        for state, record in journal.of_run(str(path.absolute()))
+        if state in (INTENT, MADE, MOVING, DONE, UNDOING)
+    ]
+    storage = of_run(path, "storage", ledger) if actions else None
     restored, refused = 0, []
     for state, record in reversed(actions):
         root = Path(record.library)
         with files.locked(root / layout.OWN / "lock", f"another run changes {root} at this moment: wait for it"):
-            replacement = Replacement(root, journal, Operations(path / "operations.jsonl"), LocalStorage(LocalSettings(), None))  # type: ignore[arg-type]
+            operations = Operations(path / "operations.jsonl")
+            replacement = Replacement(root, journal, operations, storage)
             if fault := replacement.undo_fault(state, record):
                 refused.append(f"{record.actor_name}: {fault}: left as it is")
                 continue
@@ -138,5 +150,15 @@ def _print_trash(entries: list[Any]) -> None:
     table = Table("moved at", "actor", "why", "files", "MB", "run", box=None, pad_edge=False)
     for entry in entries:
         state = entry.action if entry.complete else f"{entry.action} (under way)"
-        table.add_row(entry.moved_at.isoformat(timespec="seconds"), entry.actor_name, state, str(entry.count), f"{entry.size / 1e6:.1f}", entry.run)
-    Console(soft_wrap=True).print(table if entries else "the trash is empty")
+        table.add_row(
+            entry.moved_at.isoformat(timespec="seconds"),
+            entry.actor_name,
+            state,
+            str(entry.count),
+            f"{entry.size / 1e6:.1f}",
+            "/".join(Path(entry.run).parts[-2:]),
+        )
+    if entries:
+        show_table(table)
+    else:
+        print("the trash is empty")

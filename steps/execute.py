@@ -27,7 +27,18 @@ from steps.library.made import MadeRecord
 from steps.library.mirror import Storage
 from steps.library.plans import ActionPlan, PlannedAction, library_id, read_plan
 from steps.library.thumbnails import thumbnail
-from steps.library.transaction import DONE, FAILED, INTENT, MADE, UNDONE, ActionRecord, Journal, Replacement, with_attempt, with_image
+from steps.library.transaction import (
+    DONE,
+    FAILED,
+    INTENT,
+    MADE,
+    UNDONE,
+    ActionRecord,
+    Journal,
+    Replacement,
+    with_attempt,
+    with_image,
+)
 
 EXECUTED = "executed.json"
 # More of the library than this goes only with force=true.
@@ -39,7 +50,9 @@ class ExecuteParams:
     """Which plan, and which part of it."""
 
     plan: str = param(help="action_plan.json of a plan step")
-    actions: list[str] | None = param(None, help="only actions of these types; null is all", check=one_of(*judging.CHANGES))
+    actions: list[str] | None = param(
+        None, help="only actions of these types; null is all", check=one_of(*judging.CHANGES)
+    )
     attempts: int = param(3, help="images made until one passes; if none does, the old one stays", check=at_least(1))
     force: bool = param(False, help="also when more than half of the library's files go")
     prompt: str = param(judging.PROMPT, help="what the vision backend is asked about a new image")
@@ -66,7 +79,9 @@ class Execute:
     version: ClassVar[int] = 1
     reuses_answers: ClassVar[bool] = False
 
-    def __init__(self, params: ExecuteParams, context: StepContext, vision: Vision, image: ImageMaker, storage: Storage) -> None:
+    def __init__(
+        self, params: ExecuteParams, context: StepContext, vision: Vision, image: ImageMaker, storage: Storage
+    ) -> None:
         self._params = params
         self._context = context
         self._vision = vision
@@ -84,13 +99,19 @@ class Execute:
         """
         plan = read_plan(Path(self._params.plan))
         if plan.library_id != library_id(self._context.data):
-            raise UserError(f"{self._params.plan} was made for the library {plan.library_path}, not {self._context.data.resolve()}: make a new plan")
-        chosen = [action for action in plan.actions if self._params.actions is None or action.action in self._params.actions]
+            raise UserError(
+                f"{self._params.plan} was made for the library {plan.library_path}, not {self._context.data.resolve()}: make a new plan"
+            )
+        chosen = [
+            action for action in plan.actions if self._params.actions is None or action.action in self._params.actions
+        ]
         self._plan_id = plan.id
         self._check_share(chosen)
         if self._context.execute:
             own = self._context.data / layout.OWN
-            self._held.enter_context(files.locked(own / "lock", f"another run changes {self._context.data} at this moment: wait for it"))
+            self._held.enter_context(
+                files.locked(own / "lock", f"another run changes {self._context.data} at this moment: wait for it")
+            )
             self._claim(plan, chosen)
         return [Item(action.actor_name, action, (plan.id, action)) for action in chosen]
 
@@ -124,7 +145,10 @@ class Execute:
         """Write executed.json and the report's part."""
         outcomes = list(results)
         rows = [_row(outcome) for outcome in outcomes]
-        files.write_json(self._context.out / EXECUTED, {"dry_run": not self._context.execute, "plan_id": self._plan_id, "results": rows})
+        files.write_json(
+            self._context.out / EXECUTED,
+            {"dry_run": not self._context.execute, "plan_id": self._plan_id, "results": rows},
+        )
         write_part(self._context.out, self._report(outcomes))
 
     def close(self) -> None:
@@ -154,15 +178,24 @@ class Execute:
         going = sum(len(action.files) for action in chosen)
         there = sum(1 for path in (self._context.data / "actors").rglob("*") if path.is_file())
         if there and going / there > LARGEST_SHARE and not self._params.force:
-            raise UserError(f"{going} of the library's {there} files would go to the trash, more than half: look at {self._params.plan}, then give force=true if you mean it")
+            raise UserError(
+                f"{going} of the library's {there} files would go to the trash, more than half: "
+                f"look at {self._params.plan}, then give force=true if you mean it"
+            )
 
     def _claim(self, plan: ActionPlan, chosen: Sequence[PlannedAction]) -> None:
         """A plan is used once: an empty one as a whole, otherwise each of its actions, so that types can be carried out one after the other."""
         earlier = self._journal.claim_plan(plan.id, self._context.run)
         used = self._journal.runs_of_plan(plan.id)
-        others = {used[key] for key in (action.id_in(plan.id) for action in chosen) if key in used and used[key] != self._context.run}
+        others = {
+            used[key]
+            for key in (action.id_in(plan.id) for action in chosen)
+            if key in used and used[key] != self._context.run
+        }
         if others or (earlier is not None and not chosen):
-            raise UserError(f"{self._params.plan} was carried out before, by {sorted(others)[0] if others else earlier}: make a new plan")
+            raise UserError(
+                f"{self._params.plan} was carried out before, by {min(others) if others else earlier}: make a new plan"
+            )
 
     def _adopted(self, state: str, record: ActionRecord) -> tuple[str, ActionRecord]:
         """What another run began and could not do (no image came, none passed) this one may try again."""
@@ -199,7 +232,9 @@ class Execute:
             return record
         files.remove(self._replacement.staged(record.id))
         self._journal.note(record, FAILED)
-        raise ItemError(f"none of {self._params.attempts} new images passed, the old one stays: {'; '.join(reasons) or 'tried before'}")
+        raise ItemError(
+            f"none of {self._params.attempts} new images passed, the old one stays: {'; '.join(reasons) or 'tried before'}"
+        )
 
     def _attempt(self, actor: Actor, action: PlannedAction, record: ActionRecord, seed: int) -> MadeRecord:
         make = action.make
@@ -245,23 +280,34 @@ class Execute:
         counts = Counter(result.action for result in done)
         return ReportPart(
             headline=headline,
-            counts=[("files moved to the trash", trashed)] + [(judging.BADGES[action].word + ", done", counts[action]) for action in judging.CHANGES if counts[action]],
+            counts=[("files moved to the trash", trashed)]
+            + [
+                (judging.BADGES[action].word + ", done", counts[action]) for action in judging.CHANGES if counts[action]
+            ],
             entries=[self._entry(outcome) for outcome in outcomes],
         )
 
     def _entry(self, outcome: Outcome[Executed]) -> Entry:
         result = outcome.result
         if result is None:
-            return Entry(outcome.key, outcome.key, badge=judging.BADGES[judging.ERROR], notes=[f"Not done: {outcome.error}"])
+            return Entry(
+                outcome.key, outcome.key, badge=judging.BADGES[judging.ERROR], notes=[f"Not done: {outcome.error}"]
+            )
         if not result.done or result.image is None:
-            return Entry(outcome.key, outcome.key, notes=[f"Would make a new image and move {result.trashed} files to the trash"])
+            return Entry(
+                outcome.key, outcome.key, notes=[f"Would make a new image and move {result.trashed} files to the trash"]
+            )
         shown = []
         with contextlib.suppress(OSError):
             if name := thumbnail(self._context.data / result.target, self._context.out / "pictures", result.actor_name):
-                shown.append(Shown(f"{self._context.label}/pictures/{name}", "after", f"New base image of {result.actor_name}"))
+                shown.append(
+                    Shown(f"{self._context.label}/pictures/{name}", "after", f"New base image of {result.actor_name}")
+                )
         note = f"New image made with seed {result.image.seed} and verified; {result.trashed} files moved to the trash"
         facts = [("Made by", result.image.model), ("Attempts", str(result.attempts + 1))]
-        return Entry(outcome.key, outcome.key, badge=_done_badge(result.action), pictures=shown, notes=[note], facts=facts)
+        return Entry(
+            outcome.key, outcome.key, badge=_done_badge(result.action), pictures=shown, notes=[note], facts=facts
+        )
 
 
 class _NotGood(Exception):

@@ -84,7 +84,9 @@ class Assessment:
 
 def question(actor: Actor, picture: Picture, prompt: str) -> Question:
     """What is asked about one actor's image."""
-    return Question(text=filled(prompt, actor), images=(picture,), schema=SCHEMA, name="base_image", facts=facts_of(actor))
+    return Question(
+        text=filled(prompt, actor), images=(picture,), schema=SCHEMA, name="base_image", facts=facts_of(actor)
+    )
 
 
 def filled(prompt: str, actor: Actor) -> str:

@@ -60,7 +60,9 @@ class PlanParams:
     width: int = param(1024, help="pixels", check=between(64, 4096))
     height: int = param(1536, help="pixels", check=between(64, 4096))
     steps: int = param(25, help="sampling steps", check=between(1, 200))
-    seed: int = param(-1, help="of the new images; -1 draws one for each and writes it into the plan", check=at_least(-1))
+    seed: int = param(
+        -1, help="of the new images; -1 draws one for each and writes it into the plan", check=at_least(-1)
+    )
     prompt: str = param(PROMPT, help="what is drawn; {description} and {outfit} are filled in")
 
 
@@ -93,7 +95,16 @@ class Plan:
         going = [self._planned(path) for path in self._going(actor, judged)]
         folder = PurePosixPath("actors", actor.name, "training_data")
         keys = [PlannedKey(str(item.key), item.size, item.etag) for item in self._storage.inventory(folder)]
-        return PlannedAction(actor.id, actor.name, row["action"], row["reason"], judged, tuple(going), tuple(keys), self._making(actor, judged))
+        return PlannedAction(
+            actor.id,
+            actor.name,
+            row["action"],
+            row["reason"],
+            judged,
+            tuple(going),
+            tuple(keys),
+            self._making(actor, judged),
+        )
 
     def finish(self, results: Results[PlannedAction]) -> None:
         """Write action_plan.json and the report's part."""
@@ -150,7 +161,9 @@ class Plan:
 
     def _planned(self, path: Path) -> PlannedFile:
         if path.is_symlink():
-            raise ItemError(f"{path}: is a symbolic link, which is neither followed nor removed: replace it by the file itself")
+            raise ItemError(
+                f"{path}: is a symbolic link, which is neither followed nor removed: replace it by the file itself"
+            )
         sha256 = self._context.hashes.of(path)
         if sha256 is None:
             raise ItemError(f"{path}: went away while the plan was made")
@@ -168,9 +181,15 @@ class Plan:
         """The most that carrying out the plan may cost in image calls, first attempts only; null when no price is known."""
         costs = [self._image.estimate(_request(action)) for action in actions]
         known = [cost for cost in costs if cost is not None]
-        return {"images": len(actions), "usd": round(sum(known), 4) if len(known) == len(costs) else None, "image_backend": self._image.identity}
+        return {
+            "images": len(actions),
+            "usd": round(sum(known), 4) if len(known) == len(costs) else None,
+            "image_backend": self._image.identity,
+        }
 
-    def _report(self, actions: Sequence[PlannedAction], failures: Sequence[str], estimate: Mapping[str, Any]) -> ReportPart:
+    def _report(
+        self, actions: Sequence[PlannedAction], failures: Sequence[str], estimate: Mapping[str, Any]
+    ) -> ReportPart:
         gone = sum(len(action.files) for action in actions)
         cost = "unknown" if estimate["usd"] is None else f"${estimate['usd']:.2f}"
         return ReportPart(
@@ -183,10 +202,14 @@ class Plan:
 
 def _request(action: PlannedAction) -> ImageRequest:
     make = action.make
-    return ImageRequest(key="estimate", prompt=make.prompt, width=make.width, height=make.height, steps=make.steps, seed=make.seed)
+    return ImageRequest(
+        key="estimate", prompt=make.prompt, width=make.width, height=make.height, steps=make.steps, seed=make.seed
+    )
 
 
 def _entry(action: PlannedAction) -> Entry:
-    going = ", ".join(PurePosixPath(file.path).name for file in action.files[:6]) + (" ..." if len(action.files) > 6 else "")
+    going = ", ".join(PurePosixPath(file.path).name for file in action.files[:6]) + (
+        " ..." if len(action.files) > 6 else ""
+    )
     note = f"{len(action.files)} files go to the trash: {going}" if action.files else "No file goes"
     return Entry(key=action.actor_name, title=action.actor_name, notes=[note], facts=[("Seed", str(action.make.seed))])

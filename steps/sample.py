@@ -49,7 +49,10 @@ class Sample:
         """Write actorsData.json, the groups and the truth."""
         write_documents(self._cast, self._context.out)
         kinds = Counter(outcome.result for outcome in results)
-        write_part(self._context.out, ReportPart(headline=f"{kinds.total()} actors drawn, {kinds.total() - kinds['skip']} with something wrong."))
+        write_part(
+            self._context.out,
+            ReportPart(headline=f"{kinds.total()} actors drawn, {kinds.total() - kinds['skip']} with something wrong."),
+        )
 
 
 def draw_library(folder: Path, seed: int) -> Iterator[SampleActor]:

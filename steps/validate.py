@@ -21,7 +21,14 @@ from steps.library.actors import Actor, Library
 from steps.library.thumbnails import thumbnail
 
 RESULTS = "results.json"
-SUMMARY = {SKIP: "skipped", CREATE: "created", BLURRY: "recreated_blurry", MISMATCH: "recreated_mismatch", ERROR: "errors", REVIEW: "review"}
+SUMMARY = {
+    SKIP: "skipped",
+    CREATE: "created",
+    BLURRY: "recreated_blurry",
+    MISMATCH: "recreated_mismatch",
+    ERROR: "errors",
+    REVIEW: "review",
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,9 @@ class ValidateParams:
     votes: int = param(1, help="how many assessments must agree before a rejection counts", check=at_least(1))
     protect: list[int] = param([], help="ids of actors that are never proposed for change, nor looked at")
     accept_low_confidence: bool = param(False, help="a mismatch of low confidence counts, instead of going to review")
-    prompt: str = param(judging.PROMPT, help="what the vision backend is asked; {description} and {outfit} are filled in")
+    prompt: str = param(
+        judging.PROMPT, help="what the vision backend is asked; {description} and {outfit} are filled in"
+    )
     truth: str | None = param(None, help="a truth.json of `callsheet sample`, to count how many verdicts agree with it")
 
 
@@ -106,7 +115,13 @@ class Validate:
     def _item(self, subject: Subject) -> Item[Subject]:
         params = self._params
         where = None if subject.image is None else self._relative(subject.image)
-        settings = (params.votes, sorted(params.protect), params.accept_low_confidence, params.prompt, self._vision.identity)
+        settings = (
+            params.votes,
+            sorted(params.protect),
+            params.accept_low_confidence,
+            params.prompt,
+            self._vision.identity,
+        )
         return Item(subject.actor.name, subject, (subject.actor, subject.image, where, subject.problem, *settings))
 
     def _look(self, actor: Actor, image: Path) -> Verdict:
@@ -163,16 +178,29 @@ class Validate:
         order = (BLURRY, MISMATCH, CREATE, REVIEW, ERROR, SKIP)
         return ReportPart(
             headline=f"{len(verdicts)} actors looked at, {sum(counts[action] for action in judging.CHANGES)} need a new base image.{agreement}",
-            counts=[(BADGES[action].word, counts[action]) for action in order if counts[action]] + ([("agree with the truth", len(right))] if judged else []),
+            counts=[(BADGES[action].word, counts[action]) for action in order if counts[action]]
+            + ([("agree with the truth", len(right))] if judged else []),
             entries=[self._entry(verdict, truth.get(verdict.actor_name)) for verdict in verdicts],
-            warnings=[f"{verdict.actor_name}: expected {truth[verdict.actor_name]}, found {verdict.action}" for verdict in judged if verdict not in right],
+            warnings=[
+                f"{verdict.actor_name}: expected {truth[verdict.actor_name]}, found {verdict.action}"
+                for verdict in judged
+                if verdict not in right
+            ],
         )
 
     def _entry(self, verdict: Verdict, expected: str | None) -> Entry:
         actor = next((actor for actor in self._library.actors() if actor.name == verdict.actor_name), None)
         shown: list[Shown] = []
-        if verdict.image is not None and (name := thumbnail(self._library.root / verdict.image, self._context.out / "pictures", verdict.actor_name)):
-            shown.append(Shown(f"{self._context.label}/pictures/{name}", "before", f"Base image of {verdict.actor_name} as it was found"))
+        if verdict.image is not None and (
+            name := thumbnail(self._library.root / verdict.image, self._context.out / "pictures", verdict.actor_name)
+        ):
+            shown.append(
+                Shown(
+                    f"{self._context.label}/pictures/{name}",
+                    "before",
+                    f"Base image of {verdict.actor_name} as it was found",
+                )
+            )
         facts = [("Image", verdict.image or "none")]
         if verdict.image_notes:
             facts.append(("File", ", ".join(verdict.image_notes)))

@@ -54,7 +54,9 @@ def _commands() -> dict[str, Command]:
 
 
 def _parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="callsheet", description="Declarative, resumable batches over casts of image-model characters.")
+    parser = argparse.ArgumentParser(
+        prog="callsheet", description="Declarative, resumable batches over casts of image-model characters."
+    )
     parser.add_argument("--version", action="version", version=version("callsheet"))
     choices = parser.add_subparsers(dest="command", metavar="COMMAND")
     choices.add_parser("run", help=RUN_HELP)

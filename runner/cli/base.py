@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import ClassVar, Protocol
+
+from rich.console import Console
+from rich.table import Table
+
+# Wide enough that nothing is cut where the output is a file or a pipe.
+PIPE_WIDTH = 400
 
 
 class Command(Protocol):
@@ -19,3 +26,8 @@ class Command(Protocol):
     def run(self, arguments: argparse.Namespace) -> int:
         """Carry it out; returns the exit code. Raises UserError for what the person must change."""
         ...
+
+
+def show_table(table: Table) -> None:
+    """Print a table, cut to the terminal where there is one and whole elsewhere."""
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)

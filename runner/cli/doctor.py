@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from runner.doctor import Need
 from runner.errors import UserError
-from runner.ledger import refuse_network_file_system
 from runner.job import ledger_path
+from runner.ledger import refuse_network_file_system
 from runner.recipe import Recipe, compose, locate, resolve
 from runner.run import package_versions
 
@@ -67,7 +67,11 @@ def _writable(what: str, path: Path) -> Need:
     if not os.access(existing, os.W_OK):
         return Need(f"{what} {path}", met=False, advice=f"{existing} can't be written: give {what}=FOLDER")
     if free < MIN_FREE_BYTES:
-        return Need(f"{what} {path}", met=False, advice=f"only {free / 1e9:.1f} GB are free: make room, or give {what}=FOLDER on another disk")
+        return Need(
+            f"{what} {path}",
+            met=False,
+            advice=f"only {free / 1e9:.1f} GB are free: make room, or give {what}=FOLDER on another disk",
+        )
     return Need(f"{what} {path} ({free / 1e9:.0f} GB free)", met=True)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rich.console import Console
 from rich.table import Table
 
 from runner import registry
+from runner.cli.base import show_table
 from runner.cli.sweep import sweep_jobs
 from runner.errors import UserError
 from runner.files import read_json
@@ -74,7 +74,7 @@ class Status:
         for path in runs:
             for row in _rows(path, outputs, live):
                 table.add_row(*row)
-        Console(soft_wrap=True).print(table)
+        show_table(table)
         return 0
 
 
@@ -123,7 +123,15 @@ def _rows(path: Path, outputs: Path, live: dict[str, dict[str, int]]) -> Iterato
         return
     jobs = sweep_jobs(path)
     finished = sum(job["state"] in ("done", "failed") for job in jobs)
-    yield (name, about["state"], f"{finished} jobs", "", f"{len(jobs) - finished} jobs", "", " ".join(about["overrides"]))
+    yield (
+        name,
+        about["state"],
+        f"{finished} jobs",
+        "",
+        f"{len(jobs) - finished} jobs",
+        "",
+        " ".join(about["overrides"]),
+    )
     for job in jobs:
         yield _run_row(path / "jobs" / str(job["number"]), f"  job {job['number']}", live)
 
@@ -135,7 +143,15 @@ def _run_row(path: Path, name: str, live: dict[str, dict[str, int]]) -> tuple[st
     counts = live.get(str(path.absolute()), {})
     done = sum(count for state, count in counts.items() if state.endswith(("/done", "/remembered")))
     failed = sum(count for state, count in counts.items() if state.endswith(("/failed", "/refused")))
-    return (name, _state(about), str(done), str(failed), _left(about, counts), f"${about['cost']['usd']:.4f}", " ".join(about.get("overrides", [])))
+    return (
+        name,
+        _state(about),
+        str(done),
+        str(failed),
+        _left(about, counts),
+        f"${about['cost']['usd']:.4f}",
+        " ".join(about.get("overrides", [])),
+    )
 
 
 def _state(about: dict[str, Any]) -> str:

@@ -19,7 +19,9 @@ class Reset:
     """Forgets answers; never the trash, journals of actions, used plans or remote ids."""
 
     name: ClassVar[str] = "reset"
-    help: ClassVar[str] = "forget a run's answers (never its trash, journals or remote jobs), so that its items are asked again"
+    help: ClassVar[str] = (
+        "forget a run's answers (never its trash, journals or remote jobs), so that its items are asked again"
+    )
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Declare arguments."""
@@ -46,10 +48,10 @@ def _reset_run(ledger: Ledger, path: Path) -> int:
     with files.locked(path / "run.lock", f"{path} is in progress: stop it first"):
 
         def forget(connection: sqlite3.Connection) -> int:
-            mine = "SELECT id FROM runs WHERE path = ?"
-            values = (str(path.absolute()),)
-            cursor = connection.execute(f"DELETE FROM answers WHERE fingerprint IN (SELECT fingerprint FROM items WHERE run = ({mine}))", values)  # noqa: S608 - fixed text
-            connection.execute(f"DELETE FROM items WHERE run = ({mine})", values)  # noqa: S608 - fixed text
+            row = connection.execute("SELECT id FROM runs WHERE path = ?", (str(path.absolute()),)).fetchone()
+            mine = "SELECT fingerprint FROM items WHERE run = ?"
+            cursor = connection.execute(f"DELETE FROM answers WHERE fingerprint IN ({mine})", row or (None,))  # noqa: S608 - fixed text
+            connection.execute("DELETE FROM items WHERE run = ?", row or (None,))
             return cursor.rowcount
 
         count = ledger.commit(forget)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from runner.cli.sweep import show, sweep
 from runner.errors import Interrupted, UserError
@@ -31,7 +33,6 @@ Carries out a recipe: one of ./recipes, one that came with Callsheet, or any fil
 
 `callsheet recipes` lists recipes and their parameters. Exit codes: 0 done, 1 some items failed, 2 a mistake to mend, 3 stopped by a
 provider or the budget, 130 interrupted."""
-WITH_VALUE = ("--cfg", "-c", "--package", "-p")
 
 
 @dataclass(frozen=True)
@@ -84,34 +85,39 @@ def parse(arguments: Sequence[str]) -> Request:
     """Split the words into recipe, overrides and options.
 
     Raises:
-        UserError: An option that is not ours to give.
+        UserError: An option that is not ours to give, or a word that is no override.
     """
-    words, overrides, shown, multirun = list(arguments), [], [], False
-    names: list[str] = []
-    while words:
-        word = words.pop(0)
-        if word in ("-m", "--multirun"):
-            multirun = True
-        elif word == "--quiet":
-            overrides.append("quiet=true")
-        elif word in WITH_VALUE:
-            shown += [word, words.pop(0) if words else "job"]
-        elif word in ("--info", "-i"):
-            shown += [word, *([words.pop(0)] if words and "=" not in words[0] and names else [])]
-        elif word == "--resolve":
-            shown.append(word)
-        elif word.startswith("-"):
-            raise UserError(f"{word} is not an option of `callsheet run`; see `callsheet run --help`")
-        elif not names:
-            names.append(word)
-        else:
-            overrides.append(word)
-    if not names:
+    parser = _Parser(prog="callsheet run", add_help=False, allow_abbrev=False)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("--quiet", action="store_true")
+    parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
+    parser.add_argument("--package", "-p")
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("--info", "-i", nargs="?", const="all")
+    found = parser.parse_intermixed_args(list(arguments))
+    name, *overrides = found.words or [""]
+    if not name:
         raise UserError("which recipe? `callsheet recipes` lists them")
     for override in overrides:
         if "=" not in override and not override.startswith("~"):
             raise UserError(f"{override!r} is no override: write key=value, or ~key to leave something out")
-    return Request(locate(names[0]), tuple(overrides), multirun, tuple(shown))
+    if found.quiet:
+        overrides.append("quiet=true")
+    shown = [
+        word
+        for option in ("cfg", "package", "info")
+        if (value := getattr(found, option))
+        for word in (f"--{option}", value)
+    ]
+    if found.resolve:
+        shown.append("--resolve")
+    return Request(locate(name), tuple(overrides), found.multirun, tuple(shown))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see `callsheet run --help`")
 
 
 def _interrupt(stop: Stop) -> None:

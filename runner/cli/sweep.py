@@ -61,7 +61,11 @@ def sweep(path: Path, overrides: Sequence[str], command: str) -> int:
         restore = handle_signals(lambda _number: _interrupt(stop_file))
         os.environ[SWEEP_VARIABLE] = f"{os.getpid()}"
         try:
-            _hydra(path, job, ["-m", *overrides, f"hydra.sweep.dir={_quoted(folder)}", "hydra.sweep.subdir=jobs/${hydra.job.num}"])
+            _hydra(
+                path,
+                job,
+                ["-m", *overrides, f"hydra.sweep.dir={_quoted(folder)}", "hydra.sweep.subdir=jobs/${hydra.job.num}"],
+            )
         finally:
             restore()
             code = _end(folder, about, interrupted=_stop.requested)
@@ -176,7 +180,11 @@ def _numbered(path: Path) -> Iterator[Path]:
 
 
 def _digest(path: Path, overrides: Sequence[str]) -> str:
-    relevant = sorted(word for word in overrides if word.split("=")[0].split(".")[0] not in (*NOT_IN_DIGEST, "hydra", "hydra/launcher"))
+    relevant = sorted(
+        word
+        for word in overrides
+        if word.split("=")[0].split(".")[0] not in (*NOT_IN_DIGEST, "hydra", "hydra/launcher")
+    )
     return digest_of([path.stem, path.read_text(encoding="utf-8"), relevant])
 
 
@@ -197,13 +205,20 @@ def _begin(folder: Path, path: Path, overrides: Sequence[str], command: str) -> 
 def _end(folder: Path, about: dict[str, Any], *, interrupted: bool) -> int:
     """Write what became of the jobs and give the worst exit code."""
     jobs = sweep_jobs(folder)
-    codes = [entry["exit"] if entry["state"] in FINISHED or entry["exit"] is not None else SOME_FAILED for entry in jobs]
+    codes = [
+        entry["exit"] if entry["state"] in FINISHED or entry["exit"] is not None else SOME_FAILED for entry in jobs
+    ]
     order = (INTERRUPTED, STOPPED, USER_ERROR, SOME_FAILED)
     code = INTERRUPTED if interrupted else next((worst for worst in order if worst in codes), 0)
     if not jobs and code == 0:
         code = SOME_FAILED
     unfinished = interrupted or any(entry["state"] not in FINISHED for entry in jobs) or not jobs
-    about |= {"jobs": jobs, "state": "interrupted" if unfinished else "done", "finished_at": None if unfinished else now(), "exit": code}
+    about |= {
+        "jobs": jobs,
+        "state": "interrupted" if unfinished else "done",
+        "finished_at": None if unfinished else now(),
+        "exit": code,
+    }
     files.write_json(folder / "sweep.json", about)
     with contextlib.suppress(OSError):
         render_sweep(folder)
@@ -216,7 +231,14 @@ def sweep_jobs(folder: Path) -> list[dict[str, Any]]:
     for path in sorted((folder / "jobs").glob("*"), key=lambda item: int(item.name) if item.name.isdecimal() else -1):
         about = read_about(path)
         if about is not None and path.name.isdecimal():
-            jobs.append({"number": int(path.name), "overrides": about.get("overrides", []), "state": about["state"], "exit": about["exit"]})
+            jobs.append(
+                {
+                    "number": int(path.name),
+                    "overrides": about.get("overrides", []),
+                    "state": about["state"],
+                    "exit": about["exit"],
+                }
+            )
     return jobs
 
 

@@ -1,0 +1,1 @@
+"""The ledger's migrations: append only, applied in the order of their names."""

@@ -1,0 +1,1 @@
+"""The outside: one vendor a file behind a small protocol."""

@@ -38,7 +38,9 @@ class EmbeddedVision:
 
     def _answer(self, question: Question) -> Answer:
         if question.name != "base_image":
-            raise ItemError(f"vision=embedded can't answer questions of the kind '{question.name}': choose another vision backend")
+            raise ItemError(
+                f"vision=embedded can't answer questions of the kind '{question.name}': choose another vision backend"
+            )
         self._pause()
         return Answer(data=_judge(question), model=self.identity)
 

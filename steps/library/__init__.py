@@ -1,0 +1,1 @@
+"""The cast on disk: actors, images, plans, trash."""

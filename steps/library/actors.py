@@ -125,7 +125,9 @@ class Library:
 
     def _meant(self, word: Any, *, depth: int) -> list[Actor]:
         if isinstance(word, bool) or not isinstance(word, (int, str)):
-            raise UserError(f"actors: {word!r} names nobody: give ids, names, ranges like 0-49, or groups like @villains")
+            raise UserError(
+                f"actors: {word!r} names nobody: give ids, names, ranges like 0-49, or groups like @villains"
+            )
         text = str(word).strip()
         if text.startswith("@"):
             return self._group(text[1:], depth)
@@ -140,7 +142,10 @@ class Library:
         else:
             chosen = []
         if not chosen:
-            raise UserError(f"actors: {word!r} names nobody of the {len(self.actors())} in {self.root / layout.ACTORS}: give ids, names, ranges like 0-49, or groups like @villains")
+            raise UserError(
+                f"actors: {word!r} names nobody of the {len(self.actors())} in {self.root / layout.ACTORS}: "
+                "give ids, names, ranges like 0-49, or groups like @villains"
+            )
         return chosen
 
     def _group(self, name: str, depth: int) -> list[Actor]:
@@ -149,7 +154,9 @@ class Library:
         if not isinstance(groups, Mapping):
             raise UserError(f"{path}: must be a mapping from a group's name to its actors")
         if name not in groups:
-            raise UserError(f"actors: group '@{name}' is not in {path}: groups are {', '.join(map(str, groups)) or 'none'}")
+            raise UserError(
+                f"actors: group '@{name}' is not in {path}: groups are {', '.join(map(str, groups)) or 'none'}"
+            )
         if depth > 10:
             raise UserError(f"{path}: the groups around '@{name}' contain each other")
         entry = groups[name]
@@ -164,14 +171,15 @@ def _listed(selection: Any) -> Iterable[Any]:
 
 
 def _read_actors(path: Path) -> Iterator[Actor]:
-    ids: dict[int, int] = {}
-    names: dict[str, int] = {}
+    seen: dict[tuple[str, int | str], int] = {}
     for index, entry in enumerate(read_checked(path, ACTORS_SCHEMA)):
         name = plain_name(entry["name"], f"{path}, /{index}/name")
         actor = Actor(int(entry["id"]), name, entry.get("description") or "", entry.get("outfit") or "")
         # Folder names that differ in case alone are one folder on some disks.
-        for what, key, seen in (("id", actor.id, ids), ("name", name.casefold(), names)):
-            if key in seen:  # type: ignore[operator]
-                raise UserError(f"{path}, /{index}/{what}: {entry[what]!r} stands at /{seen[key]} already: {what}s must differ")  # type: ignore[index]
-            seen[key] = index  # type: ignore[index]
+        for what, value in (("id", actor.id), ("name", name.casefold())):
+            first = seen.setdefault((what, value), index)
+            if first != index:
+                raise UserError(
+                    f"{path}, /{index}/{what}: {entry[what]!r} stands at /{first} already: {what}s must differ"
+                )
         yield actor

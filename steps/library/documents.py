@@ -17,7 +17,12 @@ ACTORS_SCHEMA: Mapping[str, Any] = {
         "type": "object",
         "required": ["id", "name"],
         "properties": {
-            "id": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 10**9}, {"type": "string", "pattern": "^[0-9]{1,9}$"}]},
+            "id": {
+                "anyOf": [
+                    {"type": "integer", "minimum": 0, "maximum": 10**9},
+                    {"type": "string", "pattern": "^[0-9]{1,9}$"},
+                ]
+            },
             "name": {"type": "string"},
             "description": {"type": ["string", "null"], "maxLength": 100_000},
             "outfit": {"type": ["string", "null"], "maxLength": 100_000},
@@ -53,7 +58,14 @@ def read_checked(path: Path, schema: Mapping[str, Any]) -> Any:
 
 def check(value: Any, schema: Mapping[str, Any], source: str) -> None:
     """Check a value that came from `source`; raises as `read_checked`."""
-    fault = next(iter(sorted(Draft202012Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))), None)
+    fault = next(
+        iter(
+            sorted(
+                Draft202012Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.absolute_path))
+            )
+        ),
+        None,
+    )
     if fault is None:
         return
     pointer = "".join(f"/{part}" for part in fault.absolute_path) or "/"

@@ -19,11 +19,24 @@ WHOLE = {"type": "integer", "minimum": 0}
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
-    "required": ["plan_id", "version", "library", "generated_at", "total_actors_checked", "actions_needed", "summary", "actions"],
+    "required": [
+        "plan_id",
+        "version",
+        "library",
+        "generated_at",
+        "total_actors_checked",
+        "actions_needed",
+        "summary",
+        "actions",
+    ],
     "properties": {
         "plan_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
         "version": {"const": VERSION},
-        "library": {"type": "object", "required": ["id", "path"], "properties": {"id": {"type": "string"}, "path": {"type": "string"}}},
+        "library": {
+            "type": "object",
+            "required": ["id", "path"],
+            "properties": {"id": {"type": "string"}, "path": {"type": "string"}},
+        },
         "generated_at": {"type": "string"},
         "total_actors_checked": WHOLE,
         "actions_needed": WHOLE,
@@ -32,7 +45,17 @@ SCHEMA: Mapping[str, Any] = {
             "type": "array",
             "items": {
                 "type": "object",
-                "required": ["actor_id", "actor_name", "action", "reason", "success", "judged", "files", "keys", "make"],
+                "required": [
+                    "actor_id",
+                    "actor_name",
+                    "action",
+                    "reason",
+                    "success",
+                    "judged",
+                    "files",
+                    "keys",
+                    "make",
+                ],
                 "additionalProperties": False,
                 "properties": {
                     "actor_id": WHOLE,
@@ -43,7 +66,11 @@ SCHEMA: Mapping[str, Any] = {
                     "judged": {
                         "anyOf": [
                             {"type": "null"},
-                            {"type": "object", "required": ["path", "sha256"], "properties": {"path": {"type": "string"}, "sha256": SHA256}},
+                            {
+                                "type": "object",
+                                "required": ["path", "sha256"],
+                                "properties": {"path": {"type": "string"}, "sha256": SHA256},
+                            },
                         ]
                     },
                     "files": {
@@ -59,7 +86,11 @@ SCHEMA: Mapping[str, Any] = {
                         "items": {
                             "type": "object",
                             "required": ["key", "size", "etag"],
-                            "properties": {"key": {"type": "string"}, "size": WHOLE, "etag": {"type": ["string", "null"]}},
+                            "properties": {
+                                "key": {"type": "string"},
+                                "size": WHOLE,
+                                "etag": {"type": ["string", "null"]},
+                            },
                         },
                     },
                     "make": {
@@ -169,7 +200,9 @@ def read_plan(path: Path) -> ActionPlan:
     for index, row in enumerate(document["actions"]):
         name = plain_name(row["actor_name"], f"{path}, /actions/{index}/actor_name")
         if name in seen:
-            raise UserError(f"{path}, /actions/{index}: {name!r} stands at /actions/{seen[name]} already: one action an actor")
+            raise UserError(
+                f"{path}, /actions/{index}: {name!r} stands at /actions/{seen[name]} already: one action an actor"
+            )
         seen[name] = index
         actions.append(_action(row, f"{path}, /actions/{index}"))
     library = document["library"]
@@ -181,7 +214,9 @@ def _action(row: Mapping[str, Any], where: str) -> PlannedAction:
     judged = row["judged"]
     for index, file in enumerate(row["files"]):
         if not file["path"].startswith(folder) or ".." in file["path"].split("/"):
-            raise UserError(f"{where}/files/{index}/path: {file['path']!r} is not below {folder}: an action touches its own actor's files only")
+            raise UserError(
+                f"{where}/files/{index}/path: {file['path']!r} is not below {folder}: an action touches its own actor's files only"
+            )
     return PlannedAction(
         actor_id=row["actor_id"],
         actor_name=row["actor_name"],

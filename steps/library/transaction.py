@@ -64,13 +64,17 @@ class Journal:
 
     def of_run(self, run: str) -> Iterator[tuple[str, ActionRecord]]:
         """State and record of each action of a run, in the order in which they were begun."""
-        for state, record in self._ledger.rows("SELECT state, record FROM actions WHERE run = ? ORDER BY at, id", (run,)):
+        for state, record in self._ledger.rows(
+            "SELECT state, record FROM actions WHERE run = ? ORDER BY at, id", (run,)
+        ):
             yield str(state), _record_from(record)
 
     def begin(self, record: ActionRecord) -> None:
         """Write down what is about to happen, durably."""
         values = (record.id, record.plan, record.run, INTENT, json.dumps(asdict(record)), time.time())
-        self._ledger.execute("INSERT INTO actions (id, plan, run, state, record, at) VALUES (?, ?, ?, ?, ?, ?)", values, durable=True)
+        self._ledger.execute(
+            "INSERT INTO actions (id, plan, run, state, record, at) VALUES (?, ?, ?, ?, ?, ?)", values, durable=True
+        )
 
     def note(self, record: ActionRecord, state: str) -> None:
         """Write down how far an action has come, durably."""
@@ -91,7 +95,11 @@ class Journal:
 
     def runs_of_plan(self, plan_id: str) -> dict[str, str]:
         """Which run touched the library for which action of a plan: action id -> run. Actions that came to nothing are not among them."""
-        return dict(self._ledger.rows("SELECT id, run FROM actions WHERE plan = ? AND state NOT IN (?, ?)", (plan_id, INTENT, FAILED)))
+        return dict(
+            self._ledger.rows(
+                "SELECT id, run FROM actions WHERE plan = ? AND state NOT IN (?, ?)", (plan_id, INTENT, FAILED)
+            )
+        )
 
 
 class Replacement:
@@ -180,7 +188,9 @@ class Replacement:
         assert record.image is not None
         target = self._root / record.target
         if files.move(self.staged(record.id), target):
-            self._operations.record("put", record.target, action=record.id, sha256=record.image.sha256, seed=record.image.seed)
+            self._operations.record(
+                "put", record.target, action=record.id, sha256=record.image.sha256, seed=record.image.seed
+            )
         made.write(self._root, record.actor_name, record.image)
 
     def _mirror(self, record: ActionRecord) -> None:

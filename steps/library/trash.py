@@ -38,7 +38,18 @@ def entries(root: Path) -> Iterator[TrashEntry]:
             about = files.read_json(path)
             moved_at = datetime.fromisoformat(about["moved_at"])
             sizes = [entry["size"] for entry in about["files"]]
-            found.append(TrashEntry(path.parent, about["action"], about["actor_name"], about["run"], moved_at, bool(about["complete"]), len(sizes), sum(sizes)))
+            found.append(
+                TrashEntry(
+                    path.parent,
+                    about["action"],
+                    about["actor_name"],
+                    about["run"],
+                    moved_at,
+                    bool(about["complete"]),
+                    len(sizes),
+                    sum(sizes),
+                )
+            )
         except (UserError, KeyError, TypeError, ValueError):
             continue
     yield from sorted(found, key=lambda entry: (entry.moved_at, entry.folder.name))
