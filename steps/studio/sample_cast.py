@@ -79,7 +79,7 @@ PARTS: tuple[Part, ...] = (
     Part(
         "uzbek", 58, "male",
         "58 year old man, a potter, with tan skin, grey hair in a buzz cut, a long grey beard",
-        "Traditional attire: green robe with white stripes and a red sash, black skullcap",
+        "Traditional attire: green robe with white stripes and a white sash, black skullcap",
         flaw="nobody", expected="recreate_mismatch", why="a market stall with nobody in the picture", place="market",
     ),
     Part(
