@@ -39,6 +39,9 @@ SURELY_BLURRED = 0.70
 DOUBTFUL = 0.36
 """Between this and `BLURRED` the picture counts as clear, with low confidence."""
 
+MOST = 1.1
+"""Wider spreads than this can't be told apart, as edges are followed only so far."""
+
 _MAX_PIXELS = 4 * REFERENCE * REFERENCE  # A panorama is shrunk further, so that the work stays bounded.
 _REACH = 12  # Pixels that an edge is followed to either side: 3 % of the short side.
 _FINE, _COARSE = 1.5, 2.25  # Standard deviation of the smoothing in pixels, for clean and for noisy pictures.
@@ -60,7 +63,7 @@ class Clarity:
 
     Attributes:
         score: Spread of the edges, as the standard deviation of the Gaussian that would blur an ideal edge as much, in
-            percent of the picture's short side; smaller is sharper. None when there is no edge to measure.
+            percent of the picture's short side, 0 to `MOST`; smaller is sharper. None when there is no edge to measure.
         is_clear: False when `score` is above `BLURRED`, or when there is nothing to see.
         confidence: How far the score is from the limit, and how much of it noise may have made.
         reason: One sentence with the figures.
@@ -115,7 +118,7 @@ def measure(image: Image.Image) -> Clarity:
     score = min([*([] if whole is None else [whole]), *_windows(edges)], default=None)
     if score is None:
         score = float(np.quantile(edges.spread, _QUANTILE))
-    return _verdict(score, noise)
+    return _verdict(min(score, MOST), noise)
 
 
 def _verdict(score: float, noise: float) -> Clarity:
