@@ -127,7 +127,7 @@ def _undo_locked(path: Path, about: dict[str, Any], ledger: Ledger) -> int:
         for state, record in journal.of_run(str(path.absolute()))
         if state in (INTENT, MADE, MOVING, DONE, UNDOING)
     ]
-    storage = of_run(path, "storage", ledger) if actions else None
+    storage: Any = of_run(path, "storage", ledger) if actions else None
     restored, refused = 0, []
     for state, record in reversed(actions):
         root = Path(record.library)

@@ -106,13 +106,13 @@ class Execute:
             action for action in plan.actions if self._params.actions is None or action.action in self._params.actions
         ]
         self._plan_id = plan.id
-        self._check_share(chosen)
         if self._context.execute:
             own = self._context.data / layout.OWN
             self._held.enter_context(
                 files.locked(own / "lock", f"another run changes {self._context.data} at this moment: wait for it")
             )
             self._claim(plan, chosen)
+            self._check_share(chosen)
         return [Item(action.actor_name, action, (plan.id, action)) for action in chosen]
 
     def process(self, action: PlannedAction) -> Executed:

@@ -19,6 +19,7 @@ from runner.run import now
 from runner.step import Item, Results, StepContext
 from steps import judging
 from steps.backends.protocols import ImageMaker, ImageRequest
+from steps.library import layout
 from steps.library.actors import Actor, Library
 from steps.library.documents import read_checked
 from steps.library.mirror import Storage
@@ -153,11 +154,16 @@ class Plan:
         return image, sha256
 
     def _going(self, actor: Actor, judged: tuple[str, str] | None) -> list[Path]:
-        """The judged image where it stands in base_image/ (a poster frame is not ours to remove), and all training data."""
-        going = self._library.training_files(actor)
-        if judged is not None and f"actors/{actor.name}/base_image/" in judged[0]:
-            going = [self._context.data / judged[0], *going]
-        return going
+        """The judged image where it stands in base_image/ (a poster frame is not ours to remove), whatever stands where the new one
+        goes, and all training data.
+        """
+        going = []
+        target = layout.base_image(self._context.data, actor.name)
+        if judged is not None and (path := self._context.data / judged[0]).parent == target.parent:
+            going.append(path)
+        if target.exists() and target not in going:
+            going.append(target)
+        return [*going, *self._library.training_files(actor)]
 
     def _planned(self, path: Path) -> PlannedFile:
         if path.is_symlink():

@@ -33,7 +33,10 @@ class Watched:
     def violations(self) -> list[str]:
         """What axe finds fault with: the rule and the first element."""
         found = Axe().run(self.page, options={"resultTypes": ["violations"], "runOnly": WCAG})
-        return [f"{fault['id']}: {fault['nodes'][0]['html'][:200]} {fault['nodes'][0].get('failureSummary')}" for fault in found.response["violations"]]
+        return [
+            f"{fault['id']}: {fault['nodes'][0]['html'][:200]} {fault['nodes'][0].get('failureSummary')}"
+            for fault in found.response["violations"]
+        ]
 
     def is_too_wide(self) -> bool:
         """Whether the page as a whole must be scrolled sideways."""
@@ -70,7 +73,9 @@ def chromium() -> Iterator[Browser]:
     """One browser for the tests of a module."""
     path = find_chromium()
     if path is None:
-        pytest.skip(f"needs a Chromium: none of {', '.join(NAMES)} is on the PATH (Debian: apt-get install --no-install-recommends chromium)")
+        pytest.skip(
+            f"needs a Chromium: none of {', '.join(NAMES)} is on the PATH (Debian: apt-get install --no-install-recommends chromium)"
+        )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser

@@ -1,0 +1,143 @@
+"""Small libraries on disk and scripted backends, for tests of steps that need no real judgement."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from runner.errors import Refused
+from runner.fingerprint import FileHashes
+from runner.ledger import Ledger
+from runner.operations import Operations
+from runner.remote import RemoteJobs
+from runner.step import StepContext
+from runner.stop import Stop
+from steps.backends.local import LocalSettings, LocalStorage
+from steps.backends.protocols import Answer, ImageRequest, MadeImage, Question
+from tests.support import calls
+
+GOOD: Mapping[str, Any] = {
+    "is_clear": True,
+    "is_match": True,
+    "clarity_reason": "sharp",
+    "match_reason": "fits",
+    "confidence": "high",
+}
+BLURRY: Mapping[str, Any] = {**GOOD, "is_clear": False, "clarity_reason": "smeared"}
+OTHER: Mapping[str, Any] = {**GOOD, "is_match": False, "match_reason": "somebody else"}
+UNSURE: Mapping[str, Any] = {**OTHER, "confidence": "low"}
+
+
+def jpeg(colour: str, size: tuple[int, int] = (32, 48)) -> bytes:
+    """A small image of one colour."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def make_library(root: Path, names: Sequence[str] = ("0000_ada", "0001_bek", "0002_cui"), *, training: int = 2) -> Path:
+    """A library whose actors each have a base image and some training images with a manifest."""
+    actors = [
+        {"id": number, "name": name, "description": f"{name}, a person", "outfit": "a coat"}
+        for number, name in enumerate(names)
+    ]
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "actorsData.json").write_text(json.dumps(actors))
+    for number, name in enumerate(names):
+        put(root / "actors" / name / "base_image" / f"{name}_base.jpg", jpeg(f"#{number:02x}4080"))
+        for image in range(training):
+            put(
+                root / "actors" / name / "training_data" / f"{name}_{image + 1}.jpg",
+                jpeg(f"#{number:02x}{image:02x}00"),
+            )
+        if training:
+            put(root / "actors" / name / "training_data" / "manifest.json", b"{}")
+    return root
+
+
+def put(path: Path, data: bytes) -> None:
+    """Write a file with its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Every file below a folder with the hash of its content."""
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+@dataclass
+class ScriptedVision:
+    """Answers by the first pixel's colour name where it is scripted, else that all is good; in turn where there are several."""
+
+    script: dict[str, list[Mapping[str, Any] | Exception]] = field(default_factory=dict)
+    questions: list[Question] = field(default_factory=list)
+    identity: str = "scripted vision"
+
+    def ask(self, question: Question) -> Answer:
+        self.questions.append(question)
+        description = question.facts["description"].split(",")[0]
+        answers = self.script.get(description)
+        answer = GOOD if not answers else answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return Answer(answer, self.identity)
+
+    def estimate(self, question: Question) -> float | None:
+        return 0.002
+
+
+@dataclass
+class ScriptedImages:
+    """Makes plain images, and refuses where told."""
+
+    refuse: int = 0
+    requests: list[ImageRequest] = field(default_factory=list)
+    identity: str = "scripted images"
+
+    def make(self, request: ImageRequest) -> MadeImage:
+        self.requests.append(request)
+        if len(self.requests) <= self.refuse:
+            raise Refused("flagged")
+        return MadeImage(jpeg("orange", (request.width, request.height)), self.identity)
+
+    def estimate(self, request: ImageRequest) -> float | None:
+        return 0.04
+
+
+def no_mirror(ledger: Ledger) -> LocalStorage:
+    """A library without a mirror."""
+    return LocalStorage(LocalSettings(), calls(ledger))
+
+
+def context(
+    ledger: Ledger, folder: Path, data: Path, *, label: str = "step", run: str = "run-1", execute: bool = False
+) -> StepContext:
+    """What a step gets, over real folders."""
+    out = folder / run / label
+    out.mkdir(parents=True, exist_ok=True)
+    stop = Stop()
+    return StepContext(
+        label=label,
+        run=run,
+        out=out,
+        data=data,
+        seed=0,
+        execute=execute,
+        ledger=ledger,
+        hashes=FileHashes(ledger),
+        remote=RemoteJobs(ledger, stop),
+        operations=Operations(folder / run / "operations.jsonl"),
+        stop=stop,
+    )
