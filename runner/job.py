@@ -146,8 +146,7 @@ class Job:
 
     def _greet(self, run: Run, ledger: Ledger) -> None:
         if run.resumed:
-            done, left = _progress_so_far(run, ledger)
-            self._reporter.say(f"going on with {run.path} ({done} items done{left})")
+            self._reporter.say(f"going on with {run.path}: {_progress_so_far(run, ledger)}")
         else:
             self._reporter.say(f"run {run.path}")
 
@@ -208,13 +207,16 @@ def _carry_out(run: Run, spec: StepSpec, work: StepRun) -> None:
         run.save()
 
 
-def _progress_so_far(run: Run, ledger: Ledger) -> tuple[int, str]:
-    row = ledger.row(
-        "SELECT count(*) FROM items WHERE run = (SELECT id FROM runs WHERE path = ?) AND state IN ('done', 'remembered')",
-        (run.id,),
-    )
-    unfinished = [label for label, step in run.about["steps"].items() if step["state"] != "done"]
-    return int(row[0]), f"; left: {', '.join(unfinished)}" if unfinished else ""
+def _progress_so_far(run: Run, ledger: Ledger) -> str:
+    """For each step that is not done: "validate 50 of 288 done, 238 left"."""
+    query = """SELECT count(*) FROM items WHERE run = (SELECT id FROM runs WHERE path = ?) AND label = ?"""
+    parts = []
+    for label, step in run.about["steps"].items():
+        if step["state"] == "done":
+            continue
+        total, done = step.get("total"), ledger.row(query, (run.id, label))[0]
+        parts.append(f"{label} not begun" if total is None else f"{label} {done} of {total} done, {total - done} left")
+    return "; ".join(parts) or "all steps are done"
 
 
 def _executor(settings: RunSettings) -> Executor:

@@ -154,8 +154,9 @@ class Plan:
         return image, sha256
 
     def _going(self, actor: Actor, judged: tuple[str, str] | None) -> list[Path]:
-        """The judged image where it stands in base_image/ (a poster frame is not ours to remove), whatever stands where the new one
-        goes, and all training data.
+        """The judged image, whatever stands where the new one goes, and all training data.
+
+        A judged poster frame stays: it is not ours to remove, and a base image of ours comes before it.
         """
         going = []
         target = layout.base_image(self._context.data, actor.name)
