@@ -31,16 +31,16 @@ from runner.settings import NOT_IN_DIGEST
 from runner.stop import Stop, follow_parent, handle_signals
 from runner.strangers import check_hydra, check_overrides, check_tree
 
-# Each job is composed once beforehand to find mistakes before the first dollar; beyond this many that takes too long.
+# So many jobs are resolved beforehand, to find mistakes before the first dollar.
 CHECKED_JOBS = 64
-SWEEP_VARIABLE = "CALLSHEET_SWEEP"
-_stop = Stop()
+# The stop of each sweep that this process works for, by folder and session: joblib's workers outlive a sweep.
+_stops: dict[tuple[Path, int], Stop] = {}
 
 
 def show(path: Path, options: Sequence[str], overrides: Sequence[str]) -> int:
     """`--cfg` and `--info`: Hydra's own answers."""
-    check_tree(path)
-    check_overrides(overrides)
+    # Hydra would act on its own part of the recipe before it shows it: compose looks at it first.
+    compose(path, overrides)
     _hydra(path, _nothing, [*options, *overrides])
     return 0
 
@@ -49,17 +49,20 @@ def sweep(path: Path, overrides: Sequence[str], command: str) -> int:
     """Run every job that is not finished; returns the worst exit code."""
     check_tree(path)
     check_overrides(overrides)
-    recipes = [resolve(path, compose(path, job)) for job in expanded(path, overrides)[:CHECKED_JOBS]]
+    hydras = [word for word in overrides if _is_hydras(word) and "hydra.sweeper.params" not in word]
+    # Hydra acts on what a job's configuration holds for it before the job can look at it.
+    composed = [compose(path, [*job, *hydras]) for job in expanded(path, overrides)]
+    recipes = [resolve(path, config) for config in composed[:CHECKED_JOBS]]
     folder = _folder(path, recipes[0], overrides)
     busy = f"{folder} is in progress in another process: wait for it, or stop it first"
     files.make_folder(folder)
     with files.locked(folder / "sweep.lock", busy):
+        files.sweep_temporaries(folder)
         about = _begin(folder, path, overrides, command)
         point_latest(folder)
-        stop_file = folder / "stop"
-        files.remove(stop_file)
-        restore = handle_signals(lambda _number: _interrupt(stop_file))
-        os.environ[SWEEP_VARIABLE] = f"{os.getpid()}"
+        stop = _stops[folder, about["session"]] = Stop()
+        files.remove(folder / "stop")
+        restore = handle_signals(lambda _number: _interrupt(stop, folder / "stop"))
         try:
             _hydra(
                 path,
@@ -68,7 +71,7 @@ def sweep(path: Path, overrides: Sequence[str], command: str) -> int:
             )
         finally:
             restore()
-            code = _end(folder, about, interrupted=_stop.requested)
+            code = _end(folder, about, interrupted=isinstance(stop.reason, Interrupted))
     if code in (INTERRUPTED, STOPPED):
         print(f"Progress saved. Go on with: {command}", file=sys.stderr)
     print(f"{path.stem}: sweep of {len(about['jobs'])} jobs. Report: {folder / 'report.html'}", file=sys.stderr)
@@ -80,7 +83,7 @@ def job(config: DictConfig) -> int:
     prepare()
     told = HydraConfig.get()
     folder, sweep_folder = Path(told.runtime.output_dir), Path(told.sweep.dir)
-    stop = _stop_here(sweep_folder / "stop")
+    stop = _stop_here(sweep_folder)
     about = read_about(folder)
     if stop.requested or (sweep_folder / "stop").exists():
         return INTERRUPTED
@@ -121,6 +124,10 @@ def expanded(path: Path, overrides: Sequence[str]) -> list[list[str]]:
     return [list(job_overrides) for job_overrides in batch]
 
 
+def _is_hydras(word: str) -> bool:
+    return word.lstrip("~+").startswith("hydra")
+
+
 def _hydra(path: Path, task: Any, words: list[str]) -> None:
     prepare()
     GlobalHydra.instance().clear()
@@ -139,25 +146,21 @@ def _nothing(_config: DictConfig) -> None:
     """Hydra asks for a task even when it only prints."""
 
 
-def _stop_here(stop_file: Path) -> Stop:
+def _stop_here(sweep_folder: Path) -> Stop:
     """The stop of this process: the command's own, or in a child one that follows the command."""
-    if os.environ.get(SWEEP_VARIABLE) == str(os.getpid()):
-        return _stop
-    if not _followed:
-        _followed.append(True)
-        follow_parent(_stop, stop_file)
-        # The terminal sends Ctrl+C to children too; the parent's stop file tells them what to do.
-        handle_signals(lambda _number: _stop.request(Interrupted("Interrupted.")))
-    return _stop
+    key = (sweep_folder, (_read(sweep_folder) or {}).get("session", 0))
+    if key not in _stops:
+        stop = _stops[key] = Stop()
+        follow_parent(stop, sweep_folder / "stop")
+        # The terminal sends Ctrl+C to children too.
+        handle_signals(lambda _number: stop.request(Interrupted("Interrupted.")))
+    return _stops[key]
 
 
-_followed: list[bool] = []
-
-
-def _interrupt(stop_file: Path) -> None:
+def _interrupt(stop: Stop, stop_file: Path) -> None:
     print("\nstopping: items under way may finish; once more to leave at once", file=sys.stderr, flush=True)
     stop_file.write_text("interrupted\n", encoding="utf-8")
-    _stop.request(Interrupted("Interrupted."))
+    stop.request(Interrupted("Interrupted."))
 
 
 def _folder(path: Path, recipe: Recipe, overrides: Sequence[str]) -> Path:
@@ -197,7 +200,7 @@ def _begin(folder: Path, path: Path, overrides: Sequence[str], command: str) -> 
         "finished_at": None,
         "jobs": [],
     }
-    about |= {"state": "running", "command": command}
+    about |= {"state": "running", "command": command, "session": about.get("session", 0) + 1}
     files.write_json(folder / "sweep.json", about)
     return about
 

@@ -1,0 +1,233 @@
+"""The command line as a user meets it: every recipe run, every command, every exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from runner.recipe import all_recipes
+from tests.e2e.stage import ABSENT, BLURRED, GOOD, Stage
+from tests.library import tree
+
+SMALL = ("steps.plan.width=256", "steps.plan.height=384")
+HEAVY = ("torch", "diffusers", "transformers", "openai", "boto3", "replicate", "insightface", "ray")
+
+
+def plan_of(stage: Stage) -> str:
+    return str((stage.root / "outputs/validate_base_images/latest/plan/action_plan.json").resolve())
+
+
+def test_the_documents_two_steps(stage: Stage) -> None:
+    """Dry run, look at the plan, preview, execute, undo."""
+    before = tree(stage.data)
+    assert stage.run("run", "validate_base_images", *SMALL).code == 0
+    assert tree(stage.data) == before
+    plan = plan_of(stage)
+    assert {row["actor_name"]: row["action"] for row in json.loads(Path(plan).read_text())["actions"]} == {
+        BLURRED: "recreate_blurry",
+        ABSENT: "create_base_image",
+    }
+    assert stage.run("run", "execute_plan", f"plan={plan}").code == 0
+    assert tree(stage.data) == before
+    assert stage.run("run", "execute_plan", f"plan={plan}", "execute=true").code == 0
+    assert (stage.data / f"actors/{ABSENT}/base_image/{ABSENT}_base.jpg").is_file()
+    assert not list((stage.data / f"actors/{BLURRED}/training_data").iterdir())
+    told = stage.run("undo", "execute_plan")
+    assert "2 of 2 actions undone" in told.text
+    assert {path: digest for path, digest in tree(stage.data).items() if not path.startswith(".callsheet/")} == before
+    assert "undone" in stage.run("status").text
+
+
+def test_repair_in_one_go_and_again_finds_nothing_to_do(stage: Stage) -> None:
+    assert stage.run("run", "repair_base_images", *SMALL, "execute=true").code == 0
+    assert stage.latest("repair_base_images", "execute/executed.json")["dry_run"] is False
+    assert stage.run("run", "repair_base_images", *SMALL, "execute=true").code == 0
+    assert stage.latest("repair_base_images", "plan/action_plan.json")["actions"] == []
+    assert stage.latest("repair_base_images", "validate/results.json")["summary"]["skipped"] == 3
+
+
+def test_a_second_validation_remembers_every_answer(stage: Stage) -> None:
+    stage.run("run", "validate_base_images")
+    assert "validate: 3 of 3 done, 3 remembered" in stage.run("run", "validate_base_images").text
+    assert "remembered" not in stage.run("run", "validate_base_images", "fresh=true").text
+
+
+def test_reset_forgets_answers_and_keeps_the_trash(stage: Stage) -> None:
+    stage.run("run", "repair_base_images", *SMALL, "execute=true")
+    trash = tree(stage.data / ".callsheet" / "trash")
+    assert "answers forgotten" in stage.run("reset", "repair_base_images").text
+    assert tree(stage.data / ".callsheet" / "trash") == trash
+    assert "remembered" not in stage.run("run", "validate_base_images").text
+
+
+def test_status_counts_items_and_shows_overrides(stage: Stage) -> None:
+    assert "no runs below outputs" in stage.run("status").text
+    stage.run("run", "validate_base_images", "steps.validate.votes=2")
+    row = next(line for line in stage.run("status").text.splitlines() if line.startswith("validate_base_images/"))
+    assert row.split()[1:6] == ["done", "5", "0", "0", "$0.0000"]
+    assert "steps.validate.votes=2" in row
+
+
+def test_recipes_are_listed_with_their_first_line_and_parameters(stage: Stage) -> None:
+    told = stage.run("recipes").text
+    for path in all_recipes():
+        assert path.stem in told
+        assert path.read_text().splitlines()[0].removeprefix("# ") in told
+    assert "actors, sample, protect" in told
+    one = stage.run("recipes", "validate_base_images").text
+    assert "steps.validate (validate): Judge each actor's base image" in one
+    assert "votes = 1  # how many assessments must agree" in one
+
+
+def test_doctor_says_what_is_there_and_what_is_missing(stage: Stage) -> None:
+    told = stage.run("doctor", "validate_base_images")
+    assert told.code == 0
+    assert "vision=embedded: needs no key and no model" in told.text
+    told = stage.run("doctor", "validate_base_images", "data=nowhere", "~steps.plan")
+    assert told.code == 2
+    assert "MISSING  library nowhere" in told.text
+    assert "callsheet sample DIR" in told.text
+    assert "image=" not in told.text
+
+
+def test_some_failed_is_exit_1_and_the_others_are_done(stage: Stage) -> None:
+    (stage.data / f"actors/{GOOD}/base_image/{GOOD}_base.jpg").write_bytes(b"8BPS not ours")
+    told = stage.run("run", "validate_base_images")
+    assert told.code == 1
+    assert f"{GOOD} failed: {GOOD}_base.jpg is not a PNG, JPEG or WebP image" in told.text
+    results = stage.latest("validate_base_images", "validate/results.json")
+    assert results["summary"]["errors"] == 1
+    assert results["summary"]["recreated_blurry"] == 1
+
+
+def test_the_budget_is_exit_3_and_a_larger_one_goes_on_in_the_same_run(stage: Stage) -> None:
+    told = stage.run("run", "validate_base_images", "budget.calls=1", "workers=1")
+    assert told.code == 3
+    assert "Budget reached: 1 of 1 calls made" in told.text
+    assert "Go on with: callsheet run validate_base_images budget.calls=1 workers=1" in told.text
+    told = stage.run("run", "validate_base_images", "budget.calls=9")
+    assert told.code == 0
+    assert "going on with" in told.text
+    assert "validate 1 of 3 done, 2 left" in told.text
+
+
+def test_quiet_prints_one_line(stage: Stage) -> None:
+    assert stage.run("run", "validate_base_images", "--quiet").text.count("\n") == 1
+
+
+def test_cfg_and_info_are_hydras_own_and_run_nothing(stage: Stage) -> None:
+    assert "votes: 4" in stage.run("run", "validate_base_images", "steps.validate.votes=4", "--cfg", "job").text
+    assert "steps/validate" in stage.run("run", "validate_base_images", "--info", "defaults").text
+    assert not (stage.root / "outputs").exists()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = f"import sys; from runner.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_python_m_runner_is_the_same_command(stage: Stage) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "runner", "recipes"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == stage.run("recipes").text
+
+
+@pytest.fixture
+def started(stage: Stage) -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that are gone after the test, whatever became of it."""
+    processes: list[subprocess.Popen[str]] = []
+    yield processes
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def start(started: list[subprocess.Popen[str]], words: Sequence[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "runner", "run", *words]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    started.append(process)
+    return process
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} was never printed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_stops_cleanly_and_the_same_command_goes_on(
+    stage: Stage, started: list[subprocess.Popen[str]], number: signal.Signals
+) -> None:
+    words = ["validate_base_images", "vision.delay_s=1000", "workers=1"]
+    process = start(started, words)
+    wait_for(process, "run outputs/")
+    process.send_signal(number)
+    text = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "Progress saved. Go on with: callsheet run validate_base_images vision.delay_s=1000 workers=1" in text
+    assert "interrupted" in stage.run("status").text
+
+
+def test_the_second_signal_is_out_at_once(stage: Stage, started: list[subprocess.Popen[str]]) -> None:
+    """A step that never looks at the stop holds the grace; the second Ctrl+C does not wait for it."""
+    plugin(stage.root / "plugin", "import time\n" + STUBBORN)
+    os.environ["PYTHONPATH"] = str(stage.root / "plugin")
+    try:
+        stage.write("stubborn.yaml", "# Wait.\ndefaults: [base, steps@steps.wait: stubborn, _self_]\ngrace_s: 1000\n")
+        process = start(started, ["stubborn.yaml"])
+        wait_for(process, "run outputs/")
+        while not (stage.root / "busy").exists():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        wait_for(process, "once more to leave at once")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+    finally:
+        del os.environ["PYTHONPATH"]
+
+
+STUBBORN = '''
+from dataclasses import dataclass
+from pathlib import Path
+from runner.step import Item
+
+@dataclass(frozen=True)
+class Params:
+    """None."""
+
+class Stubborn:
+    version = 1
+    reuses_answers = True
+    def __init__(self, params: Params, context): pass
+    def items(self): return [Item("one", 1)]
+    def process(self, value) -> int:
+        Path("busy").touch()
+        time.sleep(1000)
+        return value
+    def finish(self, results): pass
+'''
+
+
+def plugin(folder: Path, source: str) -> None:
+    """Another package that brings a step, as pip would install it."""
+    about = folder / "stubborn-1.dist-info"
+    about.mkdir(parents=True)
+    (folder / "stubborn.py").write_text(source)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: stubborn\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[callsheet.steps]\nstubborn = stubborn:Stubborn\n")
