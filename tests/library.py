@@ -51,11 +51,11 @@ def make_library(root: Path, names: Sequence[str] = ("0000_ada", "0001_bek", "00
     root.mkdir(parents=True, exist_ok=True)
     (root / "actorsData.json").write_text(json.dumps(actors))
     for number, name in enumerate(names):
-        put(root / "actors" / name / "base_image" / f"{name}_base.jpg", jpeg(f"#{number:02x}4080"))
+        put(root / "actors" / name / "base_image" / f"{name}_base.jpg", jpeg(f"#{number % 256:02x}4080"))
         for image in range(training):
             put(
                 root / "actors" / name / "training_data" / f"{name}_{image + 1}.jpg",
-                jpeg(f"#{number:02x}{image:02x}00"),
+                jpeg(f"#{number % 256:02x}{image:02x}00"),
             )
         if training:
             put(root / "actors" / name / "training_data" / "manifest.json", b"{}")
