@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,9 +21,9 @@ from runner.report_view import (
     RUN_STATES,
     TONES,
     Parts,
-    StepRow,
     flat,
     join,
+    listing,
     mapping,
     moment,
     number,
@@ -42,16 +42,17 @@ PAGE = "report.html"
 FACTS = ("digest", "git", "seeds", "backends", "weights", "machine", "packages", "recipe_file", "sessions")
 
 
-def render(run: Path) -> Path:
+def render(run: Path, about: Mapping[str, Any] | None = None) -> Path:
     """Write RUN/report.html from run.json and what the steps left; to be called again whenever they have changed.
 
     Args:
         run: A run's folder. Steps that have not run, and parts that can't be read, are shown as such.
+        about: What run.json is about to say; by default what it says.
 
     Returns:
         The page's path.
     """
-    about = read_about(run)
+    about = read_about(run) if about is None else about
     parts = read_parts(run, mapping((about or {}).get("steps")))
     if about is None:
         parts.warnings.insert(0, ("", "run.json is missing or broken, so that little is known of this run"))
@@ -72,8 +73,7 @@ def render_sweep(sweep: Path) -> Path:
         about = mapping(files.read_json(sweep / "sweep.json"))
     except UserError as error:
         about, warnings = {}, [("", str(error))]
-    listed = about.get("jobs")
-    jobs = [_job_view(sweep, mapping(job)) for job in listed] if isinstance(listed, list) else []
+    jobs = [_job_view(sweep, mapping(job)) for job in listing(about.get("jobs"))]
     return _write(sweep, "sweep.html", {**_head(sweep, about), **_sweep_view(about, jobs), "warnings": warnings})
 
 
@@ -104,7 +104,7 @@ def _head(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
         "state": state_of(about, RUN_STATES),
         "command": text(about.get("command")) if about.get("state") not in FINISHED else "",
         "error": text(about.get("error")),
-        "sessions": len(about.get("sessions") or []),
+        "sessions": len(listing(about.get("sessions"))),
         "seconds": seconds_of(about),
         "usd": number(cost.get("usd")),
         "calls": int(number(cost.get("calls"))),
@@ -142,9 +142,7 @@ def _sweep_view(about: Mapping[str, Any], jobs: list[dict[str, Any]]) -> dict[st
         "jobs": jobs,
         "keys": _in_order(key for job in jobs for key in job["overrides"]),
         "names": _in_order(name for job in jobs for name in job["counts"]),
-        "states": [
-            (state, sum(job["state"] == state for job in jobs)) for state in _in_order(job["state"] for job in jobs)
-        ],
+        "states": list(Counter(job["state"] for job in jobs).items()),
         "shared": list(_settings(about.get("overrides")).items()),
         "seconds": seconds_of(about) or sum(job["seconds"] for job in jobs),
         "usd": number(mapping(about.get("cost")).get("usd")) or sum(job["usd"] for job in jobs),
@@ -154,8 +152,7 @@ def _sweep_view(about: Mapping[str, Any], jobs: list[dict[str, Any]]) -> dict[st
 
 def _settings(overrides: object) -> dict[str, str]:
     """`seed=1` as a name and a value; what has no value (`~steps.plan`) stands alone."""
-    listed = overrides if isinstance(overrides, list) else []
-    pairs = (text(override).partition("=") for override in listed)
+    pairs = (text(override).partition("=") for override in listing(overrides))
     return {key: value if equals else "yes" for key, equals, value in pairs}
 
 
@@ -184,15 +181,14 @@ def _environment() -> Environment:
         policy="; ".join(_policy(style, script)),
         tones=TONES,
         tone=tone,
-        zip_longest=zip_longest,
     )
     environment.filters.update(
         money=_money,
         span=_span,
         day=_day,
-        thousands=lambda value: f"{value:,}",
+        thousands=_thousands,
         spoken=_spoken,
-        quoted=lambda value: quote(value, safe=""),
+        quoted=_quoted,
     )
     return environment
 
@@ -210,6 +206,14 @@ def _policy(style: str, script: str) -> list[str]:
 
 def _hash(source: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(source.encode("utf-8")).digest()).decode("ascii")
+
+
+def _thousands(value: int) -> str:
+    return f"{value:,}"
+
+
+def _quoted(value: str) -> str:
+    return quote(value.encode("utf-8", "replace"), safe="")
 
 
 def _money(usd: float) -> str:
@@ -234,6 +238,3 @@ def _spoken(name: str) -> str:
     """A recipe's or step's name as a title."""
     words = name.replace("_", " ").strip()
     return words[:1].upper() + words[1:]
-
-
-__all__ = ["PAGE", "StepRow", "render", "render_sweep"]

@@ -5,6 +5,7 @@ Everything here may have been edited by hand or cut off by a crash, so nothing r
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ RUN_STATES = {
     "stopped": State("Stopped", "■", "warning"),
     "refused": State("Stopped: something must be changed first", "■", "error"),
     "crashed": State("Crashed", "✗", "error"),
+    "left": State("Not run yet", "○", "neutral"),
     "undone": State("Undone", "↶", "neutral"),
     "reset": State("Reset", "↶", "neutral"),
 }
@@ -180,14 +182,19 @@ def mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def listing(value: object) -> list[Any]:
+    """The value if it is a JSON list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
 def text(value: object) -> str:
     """The value as text; nothing for None."""
     return "" if value is None else str(value)
 
 
 def number(value: object) -> float:
-    """The value if it is a number, else 0."""
-    return float(value) if isinstance(value, int | float) else 0.0
+    """The value if it is a finite number, else 0."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
 
 
 def flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
@@ -213,8 +220,7 @@ def read_text(path: Path) -> str:
 
 def seconds_of(about: Mapping[str, Any]) -> float:
     """Seconds worked, the pauses between sessions left out."""
-    listed = about.get("sessions")
-    sessions = [mapping(session) for session in listed] if isinstance(listed, list) else []
+    sessions = [mapping(session) for session in listing(about.get("sessions"))]
     spans = [(moment(session.get("started_at")), moment(session.get("ended_at"))) for session in sessions]
     known = [(end - start).total_seconds() for start, end in spans if start and end]
     if known and len(known) == len(spans):
@@ -227,9 +233,9 @@ def moment(value: object) -> datetime | None:
     """An ISO time in UTC, or None."""
     try:
         found = datetime.fromisoformat(text(value))
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _parse_part(data: object) -> tuple[ReportPart, list[str]]:

@@ -33,10 +33,8 @@ class Watched:
     def violations(self) -> list[str]:
         """What axe finds fault with: the rule and the first element."""
         found = Axe().run(self.page, options={"resultTypes": ["violations"], "runOnly": WCAG})
-        return [
-            f"{fault['id']}: {fault['nodes'][0]['html'][:200]} {fault['nodes'][0].get('failureSummary')}"
-            for fault in found.response["violations"]
-        ]
+        first = [(fault["id"], fault["nodes"][0]) for fault in found.response["violations"]]
+        return [f"{rule}: {node['html'][:200]} {node.get('failureSummary')}" for rule, node in first]
 
     def is_too_wide(self) -> bool:
         """Whether the page as a whole must be scrolled sideways."""
