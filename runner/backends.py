@@ -15,18 +15,19 @@ from runner.errors import UserError
 from runner.ledger import Ledger
 from runner.limiter import Limiter
 from runner.recipe import BackendSpec
+from runner.remote import RemoteJobs
 from runner.settings import RunSettings
 from runner.stop import Stop
 
 
-def build(spec: BackendSpec, settings: RunSettings, budget: Budget, stop: Stop) -> Any:
+def build(spec: BackendSpec, settings: RunSettings, budget: Budget, remote: RemoteJobs) -> Any:
     """A backend with the run's retries, limits and budget."""
     calls = Calls(
         f"{spec.kind}={spec.name}",
         budget=budget,
         retry=settings.retry,
-        limiter=Limiter(settings.workers, stop),
-        stop=stop,
+        limiter=Limiter(settings.workers, remote.stop),
+        remote=remote,
     )
     return spec.backend_class(spec.settings, calls)
 
@@ -52,4 +53,4 @@ def of_run(path: Path, kind: str, ledger: Ledger) -> Any:
         raise UserError(f"{path / 'recipe.yaml'}: does not say which {kind} backend the run used: {error}") from error
     run = RunSettings()
     budget = Budget(ledger, run.budget, scope=str(path), run=str(path))
-    return build(BackendSpec(kind, name, backend_class, settings), run, budget, Stop())
+    return build(BackendSpec(kind, name, backend_class, settings), run, budget, RemoteJobs(ledger, Stop()))

@@ -15,7 +15,7 @@ from runner.budget import Budget
 from runner.errors import BadAnswer, ItemError, Transient
 from runner.limiter import Limiter
 from runner.params import at_least, param
-from runner.stop import Stop
+from runner.remote import RemoteJobs
 
 T = TypeVar("T")
 
@@ -63,11 +63,20 @@ def metering() -> Iterator[ItemMeter]:
 
 
 class Calls:
-    """What a backend gets to make its requests with."""
+    """What a backend gets to make its requests with.
 
-    def __init__(self, backend: str, *, budget: Budget, retry: RetrySettings, limiter: Limiter, stop: Stop) -> None:
+    Attributes:
+        backend: For messages, for example "vision=openai".
+        remote: For work that a vendor does in jobs: each is created once, and found again after a crash.
+        stop: For waits and long work of the backend's own.
+    """
+
+    def __init__(
+        self, backend: str, *, budget: Budget, retry: RetrySettings, limiter: Limiter, remote: RemoteJobs
+    ) -> None:
         self.backend = backend
-        self.stop = stop
+        self.remote = remote
+        self.stop = remote.stop
         self._budget = budget
         self._retry = retry
         self._limiter = limiter

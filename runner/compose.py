@@ -46,6 +46,9 @@ def prepare() -> None:
         kind, name = full_name.split(".", 1)
         if (schema := _schema(registry.BACKENDS, full_name, "settings", "backend", name)) is not None:
             store.store(group=f"schema/{kind}", name=name, node=schema)
+            if not (packaged("conf") / kind / f"{name}.yaml").is_file():
+                # Another package's backend can be chosen without a file of ours.
+                store.store(group=kind, name=name, node=schema)
 
 
 def _schema(group: str, entry: str, parameter: str, field: str, name: str) -> Any:

@@ -21,7 +21,7 @@ class RemoteJobs:
 
     def __init__(self, ledger: Ledger, stop: Stop) -> None:
         self._ledger = ledger
-        self._stop = stop
+        self.stop = stop
 
     def run(
         self,
@@ -48,7 +48,7 @@ class RemoteJobs:
         if remote_id is None:
             remote_id = self._create(key, provider, create)
         while (result := poll(remote_id)) is None:
-            self._stop.sleep(every_s)
+            self.stop.sleep(every_s)
         self._note(key, provider, "done", remote_id)
         return result
 

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from runner.fingerprint import FileHashes
 from runner.ledger import Ledger
 from runner.operations import Operations
-from runner.remote import RemoteJobs
 from runner.stop import Stop
 
 V = TypeVar("V")
@@ -76,7 +75,6 @@ class StepContext:
     execute: bool
     ledger: Ledger
     hashes: FileHashes
-    remote: RemoteJobs
     operations: Operations
     stop: Stop
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("callsheet"))

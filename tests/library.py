@@ -16,7 +16,6 @@ from runner.errors import Refused
 from runner.fingerprint import FileHashes
 from runner.ledger import Ledger
 from runner.operations import Operations
-from runner.remote import RemoteJobs
 from runner.step import StepContext
 from runner.stop import Stop
 from steps.backends.local import LocalSettings, LocalStorage
@@ -137,7 +136,6 @@ def context(
         execute=execute,
         ledger=ledger,
         hashes=FileHashes(ledger),
-        remote=RemoteJobs(ledger, stop),
         operations=Operations(folder / run / "operations.jsonl"),
         stop=stop,
     )

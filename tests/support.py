@@ -15,6 +15,7 @@ from runner.executor import LocalExecutor
 from runner.ledger import Ledger
 from runner.limiter import Limiter
 from runner.progress import Reporter
+from runner.remote import RemoteJobs
 from runner.step import Item, Outcome, Results
 from runner.stop import Stop
 
@@ -110,4 +111,4 @@ def calls(
     """Calls of a backend named `fake`."""
     stop = stop or Stop()
     kept = Budget(ledger, budget or BudgetSettings(), scope=scope, run="run")
-    return Calls("fake", budget=kept, retry=retry, limiter=Limiter(4, stop), stop=stop)
+    return Calls("fake", budget=kept, retry=retry, limiter=Limiter(4, stop), remote=RemoteJobs(ledger, stop))
