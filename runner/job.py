@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ class Job:
             The exit code: 0 done, 1 some items failed, 2 the user's mistake, 3 stopped by a provider or the budget, 130 interrupted.
         """
         settings = self._recipe.settings
+        _check_outputs(Path(settings.outputs))
         with (
             Ledger(ledger_path(settings)) as ledger,
             opened(self._recipe, self._order.command, self._order.overrides, self._order.folder) as run,
@@ -189,6 +191,15 @@ def _carry_out(run: Run, spec: StepSpec, work: StepRun) -> None:
     began = time.monotonic()
     about = run.step(spec.label)
     try:
+def _check_outputs(path: Path) -> None:
+    try:
+        files.make_folder(path)
+    except OSError as error:
+        raise UserError(f"outputs = {path}: can't be made: {error.strerror}: give outputs=FOLDER") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UserError(f"outputs = {path}: can't be written: give outputs=FOLDER")
+
+
         about |= {"state": "running", "total": work.list_items()}
         run.save()
         work.carry_out(about["total"])

@@ -51,7 +51,10 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         refuse_network_file_system(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{path}: no ledger can be made there: {error.strerror}: give ledger=PATH") from error
         self.path = path
         self._posted: deque[tuple[str, Sequence[Any]]] = deque()
         self._requests: deque[_Request] = deque()

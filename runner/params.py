@@ -50,6 +50,12 @@ def one_of(*choices: str) -> Check:
     return check
 
 
+def a_path(value: Any) -> str | None:
+    """None or a text that may name a file or folder."""
+    usable = value is None or (value and "\0" not in value)
+    return None if usable else "give a path"
+
+
 def faults(key: str, value: object) -> Iterator[str]:
     """Every field of a parameter dataclass that its check refuses: full key, value, what is allowed, and what it is for."""
     for field in dataclasses.fields(value):  # type: ignore[arg-type]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from runner import registry
 from runner.compose import prepare, thawed, typed
@@ -77,12 +78,20 @@ def locate(name: str) -> Path:
     looks_like_path = name.endswith((".yaml", ".yml")) or "/" in name
     places = [Path(name)] if looks_like_path else [folder / f"{name}.yaml" for folder in recipe_folders()]
     for place in places:
-        if place.is_file():
+        if _is_file(place):
             if place.suffix != ".yaml" or place.stem == "base":
                 raise UserError(f"{place}: a recipe's file is called NAME.yaml, and not base.yaml")
             return place.resolve()
     known = ", ".join(sorted({path.stem for path in all_recipes()}))
     raise UserError(f"recipe {name!r} is not found: give a path, or one of: {known}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # A name that is too long for the file system.
+        return False
 
 
 def recipe_folders() -> tuple[Path, ...]:
@@ -113,15 +122,19 @@ def compose(path: Path, overrides: Sequence[str]) -> DictConfig:
     try:
         with initialize_config_dir(config_dir=str(path.parent), version_base="1.3"):
             config = hydra_compose(config_name=path.stem, overrides=list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
+        check_hydra(config)
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise UserError(explain(path, error)) from error
-    check_hydra(config)
+    except RecursionError as error:
+        raise UserError(f"{_shown(path)}: defaults: its defaults lists name each other in a circle") from error
+    except UserError as error:
+        raise UserError(f"{_shown(path)}: {error}") from error
     return without_hydra(config)
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
     """The recipe's own part of a composed configuration."""
-    keys = [str(key) for key in config if key != "hydra"]
+    keys: list[Any] = [key for key in config if key != "hydra"]
     return OmegaConf.masked_copy(config, keys)
 
 
@@ -138,10 +151,10 @@ def resolve(path: Path, config: DictConfig) -> Recipe:
     found.extend(_bad_references(steps))
     if settings is not None:
         found.extend(faults("", settings))
+        found.extend(_bad_data(settings, steps))
+    resolved = _resolved(config, found)
     if found or settings is None:
         raise UserError("\n".join(f"{_shown(path)}: {fault}" for fault in dict.fromkeys(found)))
-    resolved = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(resolved, dict)
     for kind in [kind for kind in registry.backend_kinds() if kind not in backends]:
         resolved.pop(kind, None)
     relevant = {key: value for key, value in resolved.items() if key not in NOT_IN_DIGEST}
@@ -153,6 +166,8 @@ def resolve(path: Path, config: DictConfig) -> Recipe:
 
 def explain(path: Path, error: Exception) -> str:
     """Hydra's or OmegaConf's error as one that says what to do."""
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: is no override: {str(error).splitlines()[0]}"
     lines = []
     cause: BaseException | None = error
     while cause is not None:
@@ -183,16 +198,27 @@ def _unknown_keys(config: DictConfig) -> Iterator[str]:
             yield f"{key} is not a setting and nothing refers to ${{{key}}}: settings are {', '.join(sorted(known))}"
 
 
-def _typed_settings(config: DictConfig, found: list[str]) -> RunSettings | None:
-    names = [field.name for field in fields(RunSettings) if field.name in config]
+def _resolved(config: DictConfig, found: list[str]) -> dict[Any, Any]:
     try:
-        plain = OmegaConf.to_container(OmegaConf.masked_copy(config, names), resolve=True)
-        merged = OmegaConf.merge(OmegaConf.structured(thawed(RunSettings)), plain)
-        assert isinstance(merged, DictConfig)
-        return typed(RunSettings, merged)
+        resolved = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         found.append(_one_line(error))
-        return None
+        return {}
+    assert isinstance(resolved, dict)
+    return resolved
+
+
+def _typed_settings(config: DictConfig, found: list[str]) -> RunSettings | None:
+    merged: Any = OmegaConf.structured(thawed(RunSettings))
+    known = len(found)
+    for name in (field.name for field in fields(RunSettings) if field.name in config):
+        try:
+            plain = OmegaConf.to_container(OmegaConf.masked_copy(config, name), resolve=True)
+            merged = OmegaConf.merge(merged, plain)
+        except OmegaConfBaseException as error:
+            text = _one_line(error)
+            found.append(text if text.startswith(name) else f"{name}: {text}")
+    return typed(RunSettings, merged) if len(found) == known else None
 
 
 def _typed_steps(config: DictConfig, found: list[str]) -> list[StepSpec]:
@@ -214,6 +240,7 @@ def _typed_steps(config: DictConfig, found: list[str]) -> list[StepSpec]:
                 )
             name = str(node.step)
             step_class = registry.step(name)
+            _check_schema(key, node, f"steps@{key}: {name}")
             params: Any = typed(registry.parameter_type(step_class, "params"), node)
             found.extend(faults(key, params))
             steps.append(StepSpec(label, name, step_class, params))
@@ -230,12 +257,29 @@ def _typed_backends(config: DictConfig, steps: list[StepSpec], found: list[str])
         try:
             node = config[kind]
             backend_class = registry.backend(kind, str(node.backend))
+            _check_schema(kind, node, f"{kind}: {node.backend}")
             settings: Any = typed(registry.parameter_type(backend_class, "settings"), node)
             found.extend(faults(kind, settings))
             backends[kind] = BackendSpec(kind, str(node.backend), backend_class, settings)
         except (OmegaConfBaseException, UserError) as error:
             found.append(_one_line(error))
     return backends
+
+
+def _check_schema(key: str, node: DictConfig, entry: str) -> None:
+    """What a recipe spells out instead of naming it in its defaults has no types that a value could be checked by."""
+    if not is_dataclass(OmegaConf.get_type(node)):
+        raise UserError(f"{key} has values but no schema: add '- {entry}' to the defaults")
+
+
+def _bad_data(settings: RunSettings, steps: list[StepSpec]) -> Iterator[str]:
+    labels = [step.label for step in steps]
+    for name in ("data", "outputs", "ledger"):
+        for label in STEP_REFERENCE.findall(getattr(settings, name) or ""):
+            if name != "data":
+                yield f"{name}: ${{step:{label}}} is not allowed here: a run has its folder before its steps begin"
+            elif label not in labels:
+                yield f"data: ${{step:{label}}} is no step of this recipe: choose from {', '.join(labels) or 'none'}"
 
 
 def _bad_references(steps: list[StepSpec]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from runner.budget import BudgetSettings
 from runner.calls import RetrySettings
-from runner.params import at_least, one_of, param
+from runner.params import a_path, at_least, one_of, param
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class ExecutorSettings:
 class RunSettings:
     """What is the same in every recipe. conf/base.yaml has the same keys, with comments for users."""
 
-    data: str = param("data", help="the library's root")
-    outputs: str = param("outputs", help="where runs leave what they make")
+    data: str = param("data", help="the library's root", check=a_path)
+    outputs: str = param("outputs", help="where runs leave what they make", check=a_path)
     seed: int = param(0, help="everything drawn at random comes from it", check=at_least(0))
     execute: bool = param(False, help="steps with effects on the library act")
     fresh: bool = param(False, help="ignore answers remembered from earlier runs")
@@ -30,7 +30,7 @@ class RunSettings:
     retry: RetrySettings = field(default_factory=RetrySettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     grace_s: float = param(10.0, help="seconds that items under way get when the run is stopped", check=at_least(0))
-    ledger: str | None = param(None, help="the ledger's file; null is OUTPUTS/ledger.sqlite")
+    ledger: str | None = param(None, help="the ledger's file; null is OUTPUTS/ledger.sqlite", check=a_path)
     quiet: bool = param(False, help="only warnings and the last line")
 
 

@@ -15,8 +15,12 @@ from runner.errors import UserError
 MAX_BYTES = 1_000_000
 MAX_NODES = 100_000
 MAX_DEPTH = 100
+MAX_DIGITS = 100
 # Keys that Hydra, OmegaConf or logging would turn into a call.
 CALLING_KEYS = ("_target_", "()", "_partial_", "_convert_", "_recursive_")
+PLAIN_TAGS = frozenset(
+    f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp", "merge", "map", "seq")
+)
 LEADING_ZERO = re.compile(r"[+-]?0[0-9_]+")
 ALLOWED_OVERRIDES = re.compile(
     r"[~+]*hydra(/launcher|/sweeper|\.launcher\.(?!_)\w+|\.sweeper\.params\..+|\.sweeper\.max_batch_size)"
@@ -26,6 +30,8 @@ LAUNCHERS = (
     "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
 )
 SWEEPERS = ("hydra._internal.core_plugins.basic_sweeper.BasicSweeper",)
+# What Hydra would run, put into the environment or write somewhere before a job of ours is asked.
+EMPTY_IN_HYDRA = ("callbacks", "searchpath", "job.env_set", "job.env_copy", "job.chdir", "output_subdir")
 
 
 def check_tree(path: Path, seen: set[Path] | None = None) -> None:
@@ -43,9 +49,11 @@ def check_tree(path: Path, seen: set[Path] | None = None) -> None:
         raise UserError(f"{path}: is empty: a recipe starts with a defaults list")
     if not isinstance(root, yaml.MappingNode):
         raise UserError(f"{path}: a recipe is a mapping of keys to values")
-    _check_size(path, root)
-    for key, scalar in _scalars(root, ""):
-        _check_scalar(path, key, scalar)
+    _check_nodes(path, root)
+    if (path.parent / "hydra").is_dir():
+        raise UserError(
+            f"{path.parent / 'hydra'}: a folder of this name beside {path.name} would stand in for Hydra's own settings: move it away"
+        )
     _check_hydra_section(path, root)
     for relative in _named_by_defaults(root):
         beside = path.parent / relative
@@ -72,19 +80,32 @@ def check_hydra(config: DictConfig) -> None:
     """The last gate, on the composed configuration: whatever way it came in, nothing but the known launchers may be called."""
     hydra = config.hydra
     for name, allowed in (("launcher", LAUNCHERS), ("sweeper", SWEEPERS)):
-        target = str(hydra[name].get("_target_"))
+        plain = OmegaConf.to_container(hydra[name], resolve=False)
+        target = plain.pop("_target_", None) if isinstance(plain, dict) else plain
         if target not in allowed:
             raise UserError(
                 f"hydra.{name}._target_ = {target!r} is not allowed: choose hydra/{name}={'basic or joblib' if name == 'launcher' else 'basic'}"
             )
-    if hydra.callbacks:
-        raise UserError("hydra.callbacks is not allowed in a recipe: it would run code")
+        if found := _calls_plain(plain, f"hydra.{name}"):
+            raise UserError(f"{found} is not allowed in a recipe: it would run code")
     for name in ("job_logging", "hydra_logging"):
-        if _calls(hydra[name], ""):
-            raise UserError(f"hydra.{name} is not allowed in a recipe: it could run code")
+        _check_silent(name, OmegaConf.to_container(hydra[name], resolve=False))
+    for name in EMPTY_IN_HYDRA:
+        if OmegaConf.select(hydra, name):
+            raise UserError(f"hydra.{name} is not allowed in a recipe: it could run code, or lead it elsewhere")
     for key in config:
         if key != "hydra" and (found := _calls(config._get_node(key), str(key))):  # noqa: SLF001 - reads without resolving
             raise UserError(f"{found} is not allowed: recipes name steps and backends by their registered names")
+
+
+def _check_silent(name: str, logging: Any) -> None:
+    """Handlers, formatters and filters name classes to call; conf/base.yaml switches Hydra's logging off, and so it has none."""
+    root = logging.get("root") if isinstance(logging, dict) else None
+    known = {"version", "disable_existing_loggers", "root"}
+    if not isinstance(logging, dict) or set(logging) - known or not isinstance(root, dict) or set(root) - {"level"}:
+        raise UserError(
+            f"hydra.{name} is not allowed in a recipe, for it could run code: start the defaults with '- base', which switches it off"
+        )
 
 
 def _parsed(path: Path) -> yaml.Node | None:
@@ -101,8 +122,16 @@ def _parsed(path: Path) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{path}:{line}: not YAML: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except RecursionError as error:
+        raise UserError(f"{path}: nested more than {MAX_DEPTH} deep") from error
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path}: not YAML: {error}") from error
+
+
+def _check_nodes(path: Path, root: yaml.Node) -> None:
+    _check_size(path, root)
+    for key, node in _nodes(root, ""):
+        _check_node(path, key, node)
 
 
 def _check_size(path: Path, root: yaml.Node) -> None:
@@ -129,23 +158,42 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
         yield from node.value
 
 
-def _scalars(node: yaml.Node, key: str) -> Iterator[tuple[str, yaml.ScalarNode]]:
-    if isinstance(node, yaml.ScalarNode):
-        yield key, node
-    elif isinstance(node, yaml.MappingNode):
+def _nodes(node: yaml.Node, key: str) -> Iterator[tuple[str, yaml.Node]]:
+    """Each node with its full key; a key of a mapping comes before its value."""
+    yield key, node
+    if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
-            if not isinstance(name, yaml.ScalarNode):
-                continue
             inner = f"{key}.{name.value}" if key else str(name.value)
             yield inner, name
-            yield from _scalars(value, inner)
+            yield from _nodes(value, inner)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            yield from _scalars(value, f"{key}[{index}]")
+            yield from _nodes(value, f"{key}[{index}]")
 
 
-def _check_scalar(path: Path, key: str, node: yaml.ScalarNode) -> None:
+def _check_node(path: Path, key: str, node: yaml.Node) -> None:
     where = f"{path}:{node.start_mark.line + 1}: {key}"
+    if node.tag not in PLAIN_TAGS:
+        raise UserError(f"{where}: the tag {node.tag} is not allowed")
+    if isinstance(node, yaml.MappingNode):
+        _check_keys(path, key, node)
+    elif isinstance(node, yaml.ScalarNode):
+        _check_scalar(where, node)
+
+
+def _check_keys(path: Path, key: str, node: yaml.MappingNode) -> None:
+    lines: dict[tuple[str, str], int] = {}
+    for name, _ in node.value:
+        line = name.start_mark.line + 1
+        if not isinstance(name, yaml.ScalarNode):
+            raise UserError(f"{path}:{line}: {key or 'the top'}: a key must be a word, not a list or mapping")
+        full = f"{key}.{name.value}" if key else str(name.value)
+        if (first := lines.get((name.tag, name.value))) is not None and name.tag != "tag:yaml.org,2002:merge":
+            raise UserError(f"{path}:{line}: {full}: stands in line {first} already")
+        lines[name.tag, name.value] = line
+
+
+def _check_scalar(where: str, node: yaml.ScalarNode) -> None:
     if node.value in CALLING_KEYS:
         raise UserError(
             f"{where} is not allowed: recipes name steps and backends by their registered names, never by '{node.value}'"
@@ -155,16 +203,21 @@ def _check_scalar(path: Path, key: str, node: yaml.ScalarNode) -> None:
         raise UserError(
             f"{where}: {node.value} would be read as {read_as} (YAML takes a leading zero for octal): write '{node.value}' in quotes"
         )
-    if not node.tag.startswith("tag:yaml.org,2002:"):
-        raise UserError(f"{where}: the tag {node.tag} is not allowed")
+    if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
+        raise UserError(f"{where}: a number of {len(node.value):,} digits: at most {MAX_DIGITS}")
 
 
 def _check_hydra_section(path: Path, root: yaml.MappingNode) -> None:
     for name, value in root.value:
         if name.value != "hydra":
             continue
-        for key, _ in _scalars(value, "hydra"):
-            if key in {"hydra.sweeper", "hydra.launcher", "hydra.sweeper.params"} or ALLOWED_OVERRIDES.fullmatch(key):
+        for key, _ in _nodes(value, "hydra"):
+            if key in {
+                "hydra",
+                "hydra.sweeper",
+                "hydra.launcher",
+                "hydra.sweeper.params",
+            } or ALLOWED_OVERRIDES.fullmatch(key):
                 continue
             raise UserError(
                 f"{path}:{name.start_mark.line + 1}: {key} is not allowed in a recipe: only hydra.sweeper.params and hydra.launcher.* are"
@@ -221,9 +274,7 @@ def read_yaml(path: Path) -> Any:
     root = _parsed(path)
     if root is None:
         return None
-    _check_size(path, root)
-    for key, scalar in _scalars(root, ""):
-        _check_scalar(path, key, scalar)
+    _check_nodes(path, root)
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:

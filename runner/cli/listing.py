@@ -20,6 +20,7 @@ from runner.params import described
 from runner.recipe import all_recipes, compose, locate, resolve
 from runner.run import all_runs, read_about
 from runner.settings import RunSettings
+from runner.strangers import check_tree
 
 
 class Recipes:
@@ -36,13 +37,13 @@ class Recipes:
         """Print."""
         if arguments.recipe is None:
             for path in all_recipes():
-                print(f"{path.stem:<24} {(header(path) or [''])[0]}")
-                print(f"{'':<24} parameters: {', '.join(own_parameters(path)) or 'those of its steps'}")
+                _list(path)
             print("\n`callsheet recipes NAME` shows a recipe's steps and all their parameters.")
             return 0
         path = locate(arguments.recipe)
+        config = compose(path, [])
         print("\n".join([*header(path), ""]))
-        recipe = resolve(path, compose(path, []))
+        recipe = resolve(path, config)
         for key in own_parameters(path):
             print(f"{key} = {recipe.resolved.get(key)!r}")
         for spec in recipe.steps:
@@ -76,6 +77,16 @@ class Status:
                 table.add_row(*row)
         show_table(table)
         return 0
+
+
+def _list(path: Path) -> None:
+    try:
+        check_tree(path)
+    except UserError as error:
+        print(f"{path.stem:<24} can't be used: {error}")
+        return
+    print(f"{path.stem:<24} {(header(path) or [''])[0]}")
+    print(f"{'':<24} parameters: {', '.join(own_parameters(path)) or 'those of its steps'}")
 
 
 def header(path: Path) -> list[str]:

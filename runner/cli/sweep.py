@@ -41,7 +41,10 @@ def show(path: Path, options: Sequence[str], overrides: Sequence[str]) -> int:
     """`--cfg` and `--info`: Hydra's own answers."""
     # Hydra would act on its own part of the recipe before it shows it: compose looks at it first.
     compose(path, overrides)
-    _hydra(path, _nothing, [*options, *overrides])
+    try:
+        _hydra(path, _nothing, [*options, *overrides])
+    except SystemExit as left:
+        return USER_ERROR if left.code else 0
     return 0
 
 
