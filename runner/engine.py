@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
 import time
@@ -12,7 +13,16 @@ from pydantic import TypeAdapter
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from runner.calls import RetrySettings, metering
-from runner.errors import Interrupted, ItemError, MisconfiguredRun, Refused, RunStopped, Transient, UserError
+from runner.errors import (
+    DiskFailed,
+    Interrupted,
+    ItemError,
+    MisconfiguredRun,
+    Refused,
+    RunStopped,
+    Transient,
+    UserError,
+)
 from runner.executor import Executor
 from runner.failpoints import failpoint
 from runner.fingerprint import FileHashes, digest_of, fingerprint
@@ -25,6 +35,8 @@ from runner.stop import Stop
 
 R = TypeVar("R")
 LARGEST_CHUNK = 512
+# What no other item will get round either.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 log = logging.getLogger("callsheet")
 
 UPSERT_ITEM = """
@@ -171,6 +183,9 @@ class StepRun:
             except Refused as error:
                 self._enter(task, "refused", str(error), meter.usd)
             except (ItemError, UserError, OSError) as error:
+                if isinstance(error, OSError) and error.errno in NO_ROOM:
+                    stop.request(DiskFailed.at(error))
+                    return
                 self._enter(task, "failed", str(error) or type(error).__name__, meter.usd)
             except Exception as error:
                 log.exception("%s: %s: a fault in the step", self._label, task.item.key)

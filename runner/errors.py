@@ -54,5 +54,14 @@ class BudgetReached(RunStopped):
     """The run's dollar or call budget does not cover the next call."""
 
 
+class DiskFailed(RunStopped):
+    """A file can't be read or written, and others won't fare better or are half done: full, read-only, broken."""
+
+    @classmethod
+    def at(cls, error: OSError) -> DiskFailed:
+        """From what the system said, naming the file."""
+        return cls(f"{error.filename or 'a file'}: {error.strerror or error}")
+
+
 class Interrupted(CallsheetError):
     """Ctrl+C or SIGTERM: exit 130."""

@@ -14,7 +14,7 @@ from runner import files, registry
 from runner.backends import build
 from runner.budget import Budget
 from runner.engine import StepRun, Tools, open_row
-from runner.errors import CallsheetError, Interrupted, RunStopped, UserError
+from runner.errors import CallsheetError, DiskFailed, Interrupted, RunStopped, UserError
 from runner.executor import Executor, LocalExecutor
 from runner.failpoints import failpoint
 from runner.ledger import Ledger
@@ -84,6 +84,8 @@ class Job:
                 self._steps(run, ledger)
             except CallsheetError as error:
                 return self._ended_early(run, ledger, error)
+            except OSError as error:
+                return self._ended_early(run, ledger, DiskFailed.at(error))
             except BaseException:
                 self._close(run, ledger, state="crashed", exit_code=SOME_FAILED)
                 raise
@@ -158,7 +160,7 @@ class Job:
             state, code = "interrupted", INTERRUPTED
         elif isinstance(error, UserError):
             state, code = "refused", USER_ERROR
-        with contextlib.suppress(RunStopped):
+        with contextlib.suppress(RunStopped, OSError):
             self._close(run, ledger, state=state, exit_code=code, error=str(error))
         self._reporter.warn(str(error))
         if not isinstance(error, UserError):
@@ -173,12 +175,14 @@ class Job:
             ).spent()
             run.about["cost"] = {"usd": round(usd, 6), "calls": calls}
         finished = now() if state in ("done", "failed") else None
-        run.save(state=state, exit=exit_code, finished_at=finished, error=error)
+        run.about |= {"state": state, "exit": exit_code, "finished_at": finished, "error": error}
         try:
-            render(run.path)
+            # Before run.json says that the run is over: nobody opens it again after that.
+            render(run.path, run.about)
         except Exception:
             # The run's result stands without its picture.
             log.exception("the report could not be drawn")
+        run.save()
 
     def _farewell(self, run: Run, failed: int) -> str:
         cost = run.about["cost"]

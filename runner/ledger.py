@@ -11,6 +11,7 @@ Readers use a connection of their own thread. WAL lets them read beside the writ
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import time
@@ -108,11 +109,13 @@ class Ledger:
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
         """Read, one row at a time. What was posted and not flushed may be missing."""
-        yield from self._reader().execute(query, values)
+        with self._reading():
+            yield from self._reader().execute(query, values)
 
     def row(self, query: str, values: Sequence[Any] = ()) -> Any:
         """The first row, or None."""
-        return self._reader().execute(query, values).fetchone()
+        with self._reading():
+            return self._reader().execute(query, values).fetchone()
 
     def close(self) -> None:
         """Commit what is queued and end the writer."""
@@ -139,6 +142,13 @@ class Ledger:
                 f"{self.path}: can't be opened as a ledger ({error}): move it away, or give ledger=PATH"
             ) from error
         return connection
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise LedgerFailed(f"{self.path}: the ledger can't be read: {error}") from error
 
     def _reader(self) -> sqlite3.Connection:
         reader: sqlite3.Connection | None = getattr(self._local, "reader", None)
@@ -176,7 +186,7 @@ class Ledger:
             with _Transaction(self._connection, durable=False):
                 for statement, rows in batches.items():
                     self._connection.executemany(statement, rows)
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - a writer that died would leave everybody waiting
             self._failure = error
 
     def _write_request(self, request: _Request) -> None:

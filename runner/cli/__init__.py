@@ -14,7 +14,7 @@ from runner.cli.doctor import Doctor
 from runner.cli.listing import Recipes, Status
 from runner.cli.reset import Reset
 from runner.cli.running import RUN_HELP, run
-from runner.errors import CallsheetError, UserError
+from runner.errors import CallsheetError, DiskFailed, UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`callsheet status | head`).
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - held until exit
         return 0
+    except OSError as error:
+        print(DiskFailed.at(error), file=sys.stderr)
+        return 3
 
 
 def _dispatch(arguments: list[str]) -> int:
