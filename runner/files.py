@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import reprlib
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from runner.errors import UserError
 
 TEMPORARY = ".tmp-"
 MAX_NAME_BYTES = 200
+MAX_PATH = 1000
 MAX_JSON_BYTES = 512 * 1024 * 1024
 
 
@@ -38,7 +40,9 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON with a final newline; NaN and infinity are refused, for no other reader takes them."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # Half a surrogate pair, as in a file name that is not UTF-8, becomes JSON's own escape for it.
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 @contextlib.contextmanager
@@ -75,7 +79,8 @@ def append_line(path: Path, line: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
-        os.write(descriptor, line.rstrip("\n").encode("utf-8") + b"\n")
+        with _naming(path):
+            os.write(descriptor, line.rstrip("\n").encode("utf-8", "backslashreplace") + b"\n")
     finally:
         os.close(descriptor)
 
@@ -134,14 +139,18 @@ def sync_folder(path: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        with _naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def point_link(link: Path, target: str) -> None:
-    """Point a symbolic link at `target` (relative to the link) by rename; where links are not to be had, NAME.txt says it."""
-    temporary = link.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+def point_link(link: Path, target: str, aside: Path | None = None) -> None:
+    """Point a symbolic link at `target` (relative to the link) by rename; where links are not to be had, NAME.txt says it.
+
+    It is made in the folder `aside`, one that is swept: what a crash leaves beside the link nobody would remove.
+    """
+    temporary = (aside or link.parent) / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         temporary.symlink_to(target)
         temporary.replace(link)
@@ -178,14 +187,19 @@ def plain_name(name: object, what: str) -> str:
     return name
 
 
+def whole_text(text: str) -> str:
+    """The text with a replacement character for each half of a surrogate pair, which no file and no database takes."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def under(root: Path, relative: object, what: str) -> Path:
     """The path of `relative` below `root`, symbolic links followed.
 
     Raises:
         UserError: It is absolute, climbs out, or a link leads out.
     """
-    if not isinstance(relative, str) or not relative or "\0" in relative:
-        raise UserError(f"{what}: {relative!r} is not a path")
+    if not isinstance(relative, str) or not relative or "\0" in relative or len(relative) > MAX_PATH:
+        raise UserError(f"{what}: {reprlib.repr(relative)} is not a path")
     pure = PurePosixPath(relative)
     if pure.is_absolute() or ".." in pure.parts or "\\" in relative or PureWindowsPath(relative).drive:
         raise UserError(f"{what}: {relative!r} would leave {root}: give a path below it")
@@ -215,9 +229,9 @@ def locked(path: Path, busy: str) -> Iterator[None]:
         yield
 
 
-def sweep_temporaries(folder: Path) -> None:
-    """Remove what a killed write left in a folder of ours."""
-    for path in folder.rglob(f"{TEMPORARY}*"):
+def sweep_temporaries(folder: Path, *, deep: bool = True) -> None:
+    """Remove what a killed write left in a folder of ours, and unless told otherwise in those below it."""
+    for path in folder.rglob(f"{TEMPORARY}*") if deep else folder.glob(f"{TEMPORARY}*"):
         if path.is_file() or path.is_symlink():
             path.unlink(missing_ok=True)
 
@@ -226,18 +240,30 @@ def sweep_temporaries(folder: Path) -> None:
 def _replacing(path: Path, mode: str) -> Iterator[IO[Any]]:
     make_folder(path.parent)
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
     try:
-        with temporary.open(
-            mode, encoding=None if "b" in mode else "utf-8", newline=None if "b" in mode else ""
-        ) as file:
+        with _naming(path), temporary.open(mode, encoding=encoding, newline=newline) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        with _naming(path):
+            temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error say which file it is about: that of a write or an fsync does not, and that of a temporary file names nothing known."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def _check_length(file: IO[bytes], expected: int) -> None:

@@ -98,8 +98,8 @@ def opened(recipe: Recipe, command: str, overrides: Sequence[str] = (), folder: 
 
 def point_latest(path: Path) -> None:
     """Let outputs/<recipe>/latest and outputs/latest lead to this run or sweep."""
-    files.point_link(path.parent / "latest", path.name)
-    files.point_link(path.parent.parent / "latest", f"{path.parent.name}/{path.name}")
+    files.point_link(path.parent / "latest", path.name, path)
+    files.point_link(path.parent.parent / "latest", f"{path.parent.name}/{path.name}", path)
 
 
 def read_about(path: Path) -> dict[str, Any] | None:
@@ -142,6 +142,9 @@ def _unfinished(recipe: Recipe) -> Path | None:
         # Eight digits name the folder; the whole digest decides.
         if about is not None and about.get("digest") == recipe.digest:
             return None if about.get("state") in FINISHED else path
+        if not (path / "run.json").exists():
+            # Killed as it began: nothing is known of it, and nothing was done in it.
+            return path
     return None
 
 
@@ -158,11 +161,11 @@ def _new_folder(recipe: Recipe) -> Path:
 
 def _describe(path: Path, recipe: Recipe, command: str, overrides: Sequence[str]) -> Run:
     about = read_about(path)
+    files.sweep_temporaries(path)
     session = {"started_at": now(), "host": socket.gethostname(), "pid": os.getpid(), "command": command}
     if about is not None:
         if about.get("digest") != recipe.digest:
             raise UserError(f"{path} holds a run with other parameters: give another folder, or move it away")
-        files.sweep_temporaries(path)
         run = Run(path, about, resumed=True)
         run.about["sessions"].append(session)
         run.save(state="running", command=command)

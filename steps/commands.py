@@ -121,6 +121,7 @@ def _undo_run(path: Path, ledger: Ledger) -> int:
 def _undo_locked(path: Path, about: dict[str, Any], ledger: Ledger) -> int:
     from steps.library.transaction import DONE, INTENT, MADE, MOVING, UNDOING, Journal, Replacement
 
+    files.sweep_temporaries(path)
     journal = Journal(ledger)
     actions = [
         (state, record)

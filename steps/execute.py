@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from runner import files
-from runner.errors import ItemError, Refused, UserError
+from runner.errors import DiskFailed, ItemError, Refused, UserError
 from runner.failpoints import failpoint
 from runner.files import under
 from runner.params import at_least, one_of, param
@@ -36,6 +36,7 @@ from steps.library.transaction import (
     ActionRecord,
     Journal,
     Replacement,
+    sweep_own,
     with_attempt,
     with_image,
 )
@@ -111,6 +112,7 @@ class Execute:
             self._held.enter_context(
                 files.locked(own / "lock", f"another run changes {self._context.data} at this moment: wait for it")
             )
+            sweep_own(self._context.data)
             self._claim(plan, chosen)
             self._check_share(chosen)
         return [Item(action.actor_name, action, (plan.id, action)) for action in chosen]
@@ -138,7 +140,7 @@ class Execute:
             state = MADE
         if state == MADE:
             self._replacement.check_unchanged(record)
-        self._replacement.finish(record)
+        self._finish(record)
         return _executed(action, record, done=True)
 
     def finish(self, results: Results[Executed]) -> None:
@@ -176,10 +178,12 @@ class Execute:
 
     def _check_share(self, chosen: Sequence[PlannedAction]) -> None:
         going = sum(len(action.files) for action in chosen)
-        there = sum(1 for path in (self._context.data / "actors").rglob("*") if path.is_file())
-        if there and going / there > LARGEST_SHARE and not self._params.force:
+        there = {path for path in (self._context.data / "actors").rglob("*") if path.is_file()}
+        # Those that an earlier try has moved already count as there, or what was a small share would grow as it is carried out.
+        there |= {self._context.data / file.path for action in chosen for file in action.files}
+        if going > LARGEST_SHARE * len(there) and not self._params.force:
             raise UserError(
-                f"{going} of the library's {there} files would go to the trash, more than half: "
+                f"{going} of the library's {len(there)} files would go to the trash, more than half: "
                 f"look at {self._params.plan}, then give force=true if you mean it"
             )
 
@@ -204,6 +208,15 @@ class Execute:
         record = replace(record, run=self._context.run, attempts=0)
         self._journal.note(record, INTENT)
         return INTENT, record
+
+    def _finish(self, record: ActionRecord) -> None:
+        try:
+            self._replacement.finish(record)
+        except (FileExistsError, FileNotFoundError):
+            raise
+        except OSError as error:
+            # Half done: the run must not count it as failed and be over, but take it up again.
+            raise DiskFailed.at(error) from error
 
     def _still_staged(self, record: ActionRecord) -> bool:
         path = self._replacement.staged(record.id)

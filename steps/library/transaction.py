@@ -8,6 +8,7 @@ action rolls forward from the state that the ledger holds. `undo` walks back the
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -97,7 +98,7 @@ class Journal:
         """Which run touched the library for which action of a plan: action id -> run. Actions that came to nothing are not among them."""
         return dict(
             self._ledger.rows(
-                "SELECT id, run FROM actions WHERE plan = ? AND state NOT IN (?, ?)", (plan_id, INTENT, FAILED)
+                "SELECT id, run FROM actions WHERE plan = ? AND state NOT IN (?, ?, ?)", (plan_id, INTENT, MADE, FAILED)
             )
         )
 
@@ -128,6 +129,10 @@ class Replacement:
                 raise ItemError(f"{file.path} is gone or no plain file any more: make a new plan")
             if files.sha256_of(path) != file.sha256:
                 raise ItemError(f"{file.path} has changed since the plan was made: make a new plan")
+            if not os.access(path.parent, os.W_OK | os.X_OK):
+                raise ItemError(
+                    f"{path.parent} can't be written, so {file.path} can't be moved: change its permissions"
+                )
         if record.target not in planned and (self._root / record.target).exists():
             raise ItemError(f"{record.target} has appeared since the plan was made: make a new plan")
 
@@ -139,9 +144,7 @@ class Replacement:
             self._storage.to_trash(_stored(key), record.id)
         self._write_entry(record, complete=False)
         for file in record.files:
-            if files.move(self._root / file.path, self._in_trash(record, file.path)):
-                self._operations.record("trash", file.path, action=record.id, sha256=file.sha256)
-                failpoint("execute.trashed")
+            self._to_trash(record, file)
         self._place(record)
         failpoint("execute.placed")
         self._mirror(record)
@@ -184,13 +187,24 @@ class Replacement:
         self._journal.note(record, UNDONE)
         return restored
 
+    def _to_trash(self, record: ActionRecord, file: PlannedFile) -> None:
+        source, kept = self._root / file.path, self._in_trash(record, file.path)
+        if os.path.lexists(kept) and os.path.lexists(source):
+            # Moved by an earlier try, and what stands there now came later: the new image, or a person's file.
+            files.sync_folder(kept.parent)
+        else:
+            files.move(source, kept)
+        # A try that was cut off may have moved it without saying so; said twice is better than never.
+        self._operations.record("trash", file.path, action=record.id, sha256=file.sha256)
+        failpoint("execute.trashed")
+
     def _place(self, record: ActionRecord) -> None:
         assert record.image is not None
         target = self._root / record.target
-        if files.move(self.staged(record.id), target):
-            self._operations.record(
-                "put", record.target, action=record.id, sha256=record.image.sha256, seed=record.image.seed
-            )
+        files.move(self.staged(record.id), target)
+        self._operations.record(
+            "put", record.target, action=record.id, sha256=record.image.sha256, seed=record.image.seed
+        )
         made.write(self._root, record.actor_name, record.image)
 
     def _mirror(self, record: ActionRecord) -> None:
@@ -230,6 +244,13 @@ class Replacement:
         }
         if record.files or record.keys:
             files.write_json(self._trash(record) / "entry.json", entry)
+
+
+def sweep_own(root: Path) -> None:
+    """Remove what killed writes left in our own folder, under its lock. What lies in the trash is a person's, whatever its name."""
+    own = root / layout.OWN
+    for folder in (own / "staging", own / "made", *(own / "trash").glob("*")):
+        files.sweep_temporaries(folder, deep=False)
 
 
 def with_image(record: ActionRecord, image: MadeRecord) -> ActionRecord:
