@@ -83,7 +83,13 @@ def thawed(params: type, extra: tuple[tuple[str, str], ...] = ()) -> type:
 
 def typed(params: type[T], node: DictConfig) -> T:
     """The frozen dataclass from a node of its schema. Raises OmegaConf's errors for what is missing or of another type."""
-    return _frozen(params, OmegaConf.to_object(node))
+    schema = thawed(params)
+    OmegaConf.to_object(node)  # Names missing values by their full key, which the second look does not know.
+    names = {field.name for field in dataclasses.fields(schema)}
+    plain: Any = OmegaConf.to_container(node, resolve=True)
+    known = {name: value for name, value in plain.items() if name in names}
+    # A list or mapping that came by interpolation has not been held against the schema yet.
+    return _frozen(params, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), known)))
 
 
 def _frozen(params: type[T], value: Any) -> T:

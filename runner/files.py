@@ -187,6 +187,14 @@ def plain_name(name: object, what: str) -> str:
     return name
 
 
+def is_file(path: Path) -> bool:
+    """True for a file that is there; False also for a name that no file system takes."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def whole_text(text: str) -> str:
     """The text with a replacement character for each half of a surrogate pair, which no file and no database takes."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

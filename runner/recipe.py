@@ -20,6 +20,7 @@ from yaml import YAMLError
 from runner import registry
 from runner.compose import prepare, thawed, typed
 from runner.errors import UserError
+from runner.files import is_file
 from runner.fingerprint import digest_of
 from runner.params import faults
 from runner.resources import packaged
@@ -78,20 +79,12 @@ def locate(name: str) -> Path:
     looks_like_path = name.endswith((".yaml", ".yml")) or "/" in name
     places = [Path(name)] if looks_like_path else [folder / f"{name}.yaml" for folder in recipe_folders()]
     for place in places:
-        if _is_file(place):
+        if is_file(place):
             if place.suffix != ".yaml" or place.stem == "base":
                 raise UserError(f"{place}: a recipe's file is called NAME.yaml, and not base.yaml")
             return place.resolve()
     known = ", ".join(sorted({path.stem for path in all_recipes()}))
     raise UserError(f"recipe {name!r} is not found: give a path, or one of: {known}")
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        # A name that is too long for the file system.
-        return False
 
 
 def recipe_folders() -> tuple[Path, ...]:
@@ -216,8 +209,7 @@ def _typed_settings(config: DictConfig, found: list[str]) -> RunSettings | None:
             plain = OmegaConf.to_container(OmegaConf.masked_copy(config, name), resolve=True)
             merged = OmegaConf.merge(merged, plain)
         except OmegaConfBaseException as error:
-            text = _one_line(error)
-            found.append(text if text.startswith(name) else f"{name}: {text}")
+            found.append(_one_line(error, name))
     return typed(RunSettings, merged) if len(found) == known else None
 
 
@@ -245,7 +237,7 @@ def _typed_steps(config: DictConfig, found: list[str]) -> list[StepSpec]:
             found.extend(faults(key, params))
             steps.append(StepSpec(label, name, step_class, params))
         except OmegaConfBaseException as error:
-            found.append(_one_line(error))
+            found.append(_one_line(error, key))
         except UserError as error:
             found.append(str(error))
     return steps
@@ -262,7 +254,7 @@ def _typed_backends(config: DictConfig, steps: list[StepSpec], found: list[str])
             found.extend(faults(kind, settings))
             backends[kind] = BackendSpec(kind, str(node.backend), backend_class, settings)
         except (OmegaConfBaseException, UserError) as error:
-            found.append(_one_line(error))
+            found.append(_one_line(error, kind))
     return backends
 
 
@@ -306,11 +298,16 @@ def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:
             yield from _texts(f"{key}.{field.name}", getattr(value, field.name))
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception, above: str = "") -> str:
+    """OmegaConf's error as `key: what`; `above` is the key of the node that it may know only the inside of."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "object_type" not in line]
     keys = [line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")]
-    rest = " ".join(line for line in lines if not line.startswith("full_key: "))
-    return f"{keys[0]}: {rest}" if keys and keys[0] not in rest else rest
+    rest = " ".join(line for line in lines if not line.startswith("full_key:"))
+    key = keys[0] if keys else ""
+    if not key.startswith(above):
+        key = f"{above}.{key}"
+    key = key or above
+    return f"{key}: {rest}" if key not in rest else rest
 
 
 def fill_references(value: Any, folders: Mapping[str, Path]) -> Any:

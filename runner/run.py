@@ -119,7 +119,7 @@ def find_run(outputs: Path, name: str) -> Path:
     """
     candidates = [Path(name), outputs / name, outputs / name / "latest"]
     for path in candidates:
-        if (path / "run.json").is_file() or (path / "sweep.json").is_file():
+        if files.is_file(path / "run.json") or files.is_file(path / "sweep.json"):
             return path.resolve()
     raise UserError(
         f"run {name!r} is not found: give its folder, RECIPE/RUN, RECIPE for its latest run, or 'latest' (`callsheet status` lists them)"

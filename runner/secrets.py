@@ -24,7 +24,8 @@ class Redactor:
         for value in self._values:
             if value in text:
                 text = text.replace(value, MASK)
-        return text
+        # What is kept must fit into files and databases: file names may hold bytes that are no UTF-8.
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class RedactingFormatter(logging.Formatter):

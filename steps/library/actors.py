@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner.errors import ItemError, UserError
-from runner.files import plain_name, under
+from runner.files import plain_name, under, whole_text
 from runner.fingerprint import FileHashes
 from runner.strangers import read_yaml
 from steps.library import layout, made
@@ -35,6 +36,7 @@ class Library:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._actors: list[Actor] | None = None
+        self._groups: dict[str, set[int]] = {}
 
     def actors(self) -> Sequence[Actor]:
         """All actors, in the file's order.
@@ -61,7 +63,9 @@ class Library:
         if selection is None or selection == "all":
             chosen = list(actors)
         else:
-            wanted = {actor.id for word in _listed(selection) for actor in self._meant(word, depth=0)}
+            wanted = {id for word in _listed(selection) for id in self._meant(word, ())}
+            if not wanted:
+                raise UserError(f"actors: {selection!r} is an empty list and means nobody: leave it out to mean everybody")
             chosen = [actor for actor in actors if actor.id in wanted]
         if sample is not None and sample < len(chosen):
             drawn = set(random.Random(f"sample/{seed}").sample(sorted(actor.id for actor in chosen), sample))  # noqa: S311 - to be repeatable
@@ -85,7 +89,7 @@ class Library:
         except UserError as error:
             raise ItemError(str(error)) from error
         except OSError as error:
-            raise ItemError(f"{actor.name}: its base image can't be looked for: {error}") from error
+            raise ItemError(f"{actor.name}: its base image can't be looked for: {error.strerror}") from error
         return None
 
     def training_files(self, actor: Actor) -> list[Path]:
@@ -123,24 +127,24 @@ class Library:
             text = rest
         return under(self.root, text, where)
 
-    def _meant(self, word: Any, *, depth: int) -> list[Actor]:
+    def _meant(self, word: Any, around: tuple[str, ...]) -> set[int]:
+        """The ids that a word means, within the groups `around` it."""
         if isinstance(word, bool) or not isinstance(word, (int, str)):
             raise UserError(
                 f"actors: {word!r} names nobody: give ids, names, ranges like 0-49, or groups like @villains"
             )
         text = str(word).strip()
         if text.startswith("@"):
-            return self._group(text[1:], depth)
-        by_name = [actor for actor in self.actors() if actor.name == text]
-        if by_name:
+            return self._group(text[1:], around)
+        if by_name := {actor.id for actor in self.actors() if actor.name == text}:
             return by_name
         if found := RANGE.fullmatch(text):
             low, high = int(found[1]), int(found[2])
-            chosen = [actor for actor in self.actors() if low <= actor.id <= high]
+            chosen = {actor.id for actor in self.actors() if low <= actor.id <= high}
         elif text.isascii() and text.isdigit():
-            chosen = [actor for actor in self.actors() if actor.id == int(text)]
+            chosen = {actor.id for actor in self.actors() if actor.id == int(text)}
         else:
-            chosen = []
+            chosen = set()
         if not chosen:
             raise UserError(
                 f"actors: {word!r} names nobody of the {len(self.actors())} in {self.root / layout.ACTORS}: "
@@ -148,8 +152,17 @@ class Library:
             )
         return chosen
 
-    def _group(self, name: str, depth: int) -> list[Actor]:
+    def _group(self, name: str, around: tuple[str, ...]) -> set[int]:
+        """A group's ids; each group is walked once, however many others name it."""
         path = self.root / layout.GROUPS
+        if name in around:
+            raise UserError(f"{path}: the groups around '@{name}' contain each other")
+        if name not in self._groups:
+            members = self._members(path, name)
+            self._groups[name] = {id for word in members for id in self._meant(word, (*around, name))}
+        return self._groups[name]
+
+    def _members(self, path: Path, name: str) -> list[Any]:
         groups = read_yaml(path) if path.is_file() else {}
         if not isinstance(groups, Mapping):
             raise UserError(f"{path}: must be a mapping from a group's name to its actors")
@@ -157,13 +170,11 @@ class Library:
             raise UserError(
                 f"actors: group '@{name}' is not in {path}: groups are {', '.join(map(str, groups)) or 'none'}"
             )
-        if depth > 10:
-            raise UserError(f"{path}: the groups around '@{name}' contain each other")
         entry = groups[name]
         members = entry.get("actors") if isinstance(entry, Mapping) else entry
         if not isinstance(members, list):
             raise UserError(f"{path}, {name}: must be a list of actors, or a mapping with a list 'actors'")
-        return [actor for word in members for actor in self._meant(word, depth=depth + 1)]
+        return members
 
 
 def _listed(selection: Any) -> Iterable[Any]:
@@ -174,9 +185,9 @@ def _read_actors(path: Path) -> Iterator[Actor]:
     seen: dict[tuple[str, int | str], int] = {}
     for index, entry in enumerate(read_checked(path, ACTORS_SCHEMA)):
         name = plain_name(entry["name"], f"{path}, /{index}/name")
-        actor = Actor(int(entry["id"]), name, entry.get("description") or "", entry.get("outfit") or "")
-        # Folder names that differ in case alone are one folder on some disks.
-        for what, value in (("id", actor.id), ("name", name.casefold())):
+        actor = Actor(int(entry["id"]), name, *(whole_text(entry.get(key) or "") for key in ("description", "outfit")))
+        # Folder names that differ in case or in the form of their accents alone are one folder on some disks.
+        for what, value in (("id", actor.id), ("name", unicodedata.normalize("NFC", name).casefold())):
             first = seen.setdefault((what, value), index)
             if first != index:
                 raise UserError(

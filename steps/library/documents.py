@@ -20,7 +20,7 @@ ACTORS_SCHEMA: Mapping[str, Any] = {
             "id": {
                 "anyOf": [
                     {"type": "integer", "minimum": 0, "maximum": 10**9},
-                    {"type": "string", "pattern": "^[0-9]{1,9}$"},
+                    {"type": "string", "pattern": r"^[0-9]{1,9}(?!\n)$"},
                 ]
             },
             "name": {"type": "string"},
