@@ -106,7 +106,8 @@ class Job:
             retry=settings.retry,
         )
         budget = self._budget(run, ledger)
-        backends = {kind: build(spec, settings, budget, self._stop) for kind, spec in self._recipe.backends.items()}
+        remote = RemoteJobs(ledger, self._stop)
+        backends = {kind: build(spec, settings, budget, remote) for kind, spec in self._recipe.backends.items()}
         folders = {spec.label: run.path / spec.label for spec in self._recipe.steps}
         row = open_row(ledger, run.id)
         for spec in self._recipe.steps:
@@ -133,7 +134,6 @@ class Job:
             execute=settings.execute,
             ledger=tools.ledger,
             hashes=tools.hashes,
-            remote=RemoteJobs(tools.ledger, self._stop),
             operations=Operations(run.path / "operations.jsonl"),
             stop=self._stop,
         )
@@ -191,10 +191,6 @@ class Job:
         return f"{self._recipe.name}: {ending}{spent}. Report: {run.path / 'report.html'}"
 
 
-def _carry_out(run: Run, spec: StepSpec, work: StepRun) -> None:
-    began = time.monotonic()
-    about = run.step(spec.label)
-    try:
 def _check_outputs(path: Path) -> None:
     try:
         files.make_folder(path)
@@ -204,6 +200,10 @@ def _check_outputs(path: Path) -> None:
         raise UserError(f"outputs = {path}: can't be written: give outputs=FOLDER")
 
 
+def _carry_out(run: Run, spec: StepSpec, work: StepRun) -> None:
+    began = time.monotonic()
+    about = run.step(spec.label)
+    try:
         about |= {"state": "running", "total": work.list_items()}
         run.save()
         work.carry_out(about["total"])

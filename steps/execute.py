@@ -119,6 +119,15 @@ class Execute:
 
     def process(self, action: PlannedAction) -> Executed:
         """Carry out, or preview, one action; goes on where an earlier try was cut off."""
+        try:
+            return self._carry_out(action)
+        except (FileExistsError, FileNotFoundError, ConnectionError, TimeoutError):
+            raise
+        except OSError as error:
+            # Perhaps half done: the run must not count it as failed and be over with it, but take it up again.
+            raise DiskFailed.at(error) from error
+
+    def _carry_out(self, action: PlannedAction) -> Executed:
         record = self._record(action)
         if not self._context.execute:
             self._replacement.check_unchanged(record)
@@ -140,7 +149,7 @@ class Execute:
             state = MADE
         if state == MADE:
             self._replacement.check_unchanged(record)
-        self._finish(record)
+        self._replacement.finish(record)
         return _executed(action, record, done=True)
 
     def finish(self, results: Results[Executed]) -> None:
@@ -208,15 +217,6 @@ class Execute:
         record = replace(record, run=self._context.run, attempts=0)
         self._journal.note(record, INTENT)
         return INTENT, record
-
-    def _finish(self, record: ActionRecord) -> None:
-        try:
-            self._replacement.finish(record)
-        except (FileExistsError, FileNotFoundError):
-            raise
-        except OSError as error:
-            # Half done: the run must not count it as failed and be over, but take it up again.
-            raise DiskFailed.at(error) from error
 
     def _still_staged(self, record: ActionRecord) -> bool:
         path = self._replacement.staged(record.id)
@@ -288,6 +288,8 @@ class Execute:
         trashed = sum(result.trashed for result in done)
         if self._context.execute:
             headline = f"{len(done)} of {len(outcomes)} actions carried out, {trashed} files in the trash, {len(failed)} failed."
+            if done:
+                headline += f" Take it back: callsheet undo {'/'.join(Path(self._context.run).parts[-2:])}"
         else:
             headline = f"Preview: {len(results)} actions could be carried out, {len(failed)} could not. Nothing was changed; execute=true acts."
         counts = Counter(result.action for result in done)

@@ -215,8 +215,7 @@ def _request(action: PlannedAction) -> ImageRequest:
 
 
 def _entry(action: PlannedAction) -> Entry:
-    going = ", ".join(PurePosixPath(file.path).name for file in action.files[:6]) + (
-        " ..." if len(action.files) > 6 else ""
-    )
-    note = f"{len(action.files)} files go to the trash: {going}" if action.files else "No file goes"
+    kinds = Counter(PurePosixPath(file.path).parent.name for file in action.files)
+    going = ", ".join(f"{count} from {folder}" for folder, count in kinds.items())
+    note = f"{len(action.files)} files go to the trash ({going})" if action.files else "No file goes"
     return Entry(key=action.actor_name, title=action.actor_name, notes=[note], facts=[("Seed", str(action.make.seed))])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from runner import files
@@ -201,7 +201,11 @@ class Validate:
                     f"Base image of {verdict.actor_name} as it was found",
                 )
             )
-        facts = [("Image", verdict.image or "none")]
+        facts = [("Image", PurePosixPath(verdict.image).name if verdict.image else "none")]
+        confidence = ""
+        if verdict.assessments:
+            confidence = f"Confidence: {verdict.assessments[-1].confidence}"
+            facts.append(("Confidence", verdict.assessments[-1].confidence))
         if verdict.image_notes:
             facts.append(("File", ", ".join(verdict.image_notes)))
         if expected is not None:
@@ -209,10 +213,10 @@ class Validate:
         return Entry(
             key=verdict.actor_name,
             title=verdict.actor_name,
-            subtitle=f"{actor.description} {actor.outfit}".strip() if actor else "",
+            subtitle=" · ".join(filter(None, (actor.description, actor.outfit))) if actor else "",
             badge=BADGES[verdict.action],
             pictures=shown,
-            notes=[verdict.reason],
+            notes=verdict.reason.removesuffix(f" | {confidence}").split(" | ") if confidence else [verdict.reason],
             facts=facts,
         )
 
