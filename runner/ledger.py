@@ -67,11 +67,13 @@ class Ledger:
         self._connection = self._connect()
         try:
             migrate(self._connection)
-        except sqlite3.DatabaseError as error:
+        except BaseException as error:
             self._connection.close()
-            raise UserError(
-                f"{path}: can't be used as a ledger ({error}): move it away, or give ledger=PATH"
-            ) from error
+            if isinstance(error, sqlite3.DatabaseError):
+                raise UserError(
+                    f"{path}: can't be used as a ledger ({error}): move it away, or give ledger=PATH"
+                ) from error
+            raise
         self._writer = threading.Thread(target=self._write_loop, name="ledger", daemon=True)
         self._writer.start()
 
@@ -134,21 +136,17 @@ class Ledger:
         self.close()
 
     def _connect(self) -> sqlite3.Connection:
+        connection = None
         try:
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             connection.execute("PRAGMA journal_mode=WAL")
         except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
             raise UserError(
                 f"{self.path}: can't be opened as a ledger ({error}): move it away, or give ledger=PATH"
             ) from error
         return connection
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            raise LedgerFailed(f"{self.path}: the ledger can't be read: {error}") from error
 
     def _reader(self) -> sqlite3.Connection:
         reader: sqlite3.Connection | None = getattr(self._local, "reader", None)

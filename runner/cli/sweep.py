@@ -85,6 +85,8 @@ def job(config: DictConfig) -> int:
     """One job, in this process (basic launcher) or a child (joblib)."""
     prepare()
     told = HydraConfig.get()
+    # A worker that joblib kept from an earlier sweep is where that one was; paths in recipes mean the command's folder.
+    os.chdir(told.runtime.cwd)
     folder, sweep_folder = Path(told.runtime.output_dir), Path(told.sweep.dir)
     stop = _stop_here(sweep_folder)
     about = read_about(folder)
