@@ -21,7 +21,19 @@ from steps.studio.likeness import compare
 from steps.studio.people import Character
 from steps.studio.wording import describe
 from steps.studio.world import Scene, Shot, draw, random_character
-from tests.bench.spoil import HELD_OUT, WITH_A_SUBJECT, as_jpeg, blurred, drawing, noisy, padded, photograph, shallow
+from tests.bench.spoil import (
+    HELD_OUT,
+    ONE_WAY,
+    WITH_A_SUBJECT,
+    as_jpeg,
+    blurred,
+    drawing,
+    noisy,
+    one_way,
+    padded,
+    photograph,
+    shallow,
+)
 
 KINDS = ("sharp", "shallow", "gauss", "disc", "motion", "enlarged", "grey zone")
 NOISES = (("none", 0.0), ("white", 10.0), ("white", 25.0), ("grain", 10.0), ("grain", 25.0))
@@ -37,6 +49,7 @@ def main() -> None:
     )
     _clarity_table("held-out photographs", _photograph, cases)
     _clarity_table("drawings", _drawing, cases)
+    _one_way_table(cases)
     print("\nLikeness of studio portraits, full body, by verdict and confidence")
     for label, counted in _likeness(cases * 8).items():
         print(f"  {label:42s}", "  ".join(f"{verdict} {count}" for verdict, count in sorted(counted.items())))
@@ -63,6 +76,18 @@ def _clarity_table(title: str, picture: Callable[[str, np.random.Generator], Ima
             right = clear if kind in ("sharp", "shallow", "grey zone") else cases - clear
             cells.append(f"{right}/{cases}")
         print(f"{kind:24s}" + "".join(f"{cell:>16s}" for cell in cells))
+
+
+def _one_way_table(cases: int) -> None:
+    print("\nSharp pictures with edges in one direction: clear, and not clear by confidence")
+    rng = np.random.default_rng(20261121)
+    for kind in ONE_WAY:
+        counted: Counter[str] = Counter()
+        for index in range(cases):
+            image = one_way(kind, int(rng.choice(SHORT_SIDES)), rng)
+            verdict = measure(_case(image, "sharp", NOISES[index % len(NOISES)], rng))
+            counted["clear" if verdict.is_clear else verdict.confidence] += 1
+        print(f"  {kind:22s}", "  ".join(f"{said} {count}" for said, count in sorted(counted.items())))
 
 
 def _case(image: Image.Image, kind: str, noise: tuple[str, float], rng: np.random.Generator) -> Image.Image:

@@ -29,6 +29,7 @@ CHOSEN_ON: Mapping[str, tuple[str, Box | None]] = {
     "rocket": ("rocket.jpg", None),
     "motorcycle": ("motorcycle_left.png", None),
 }
+ONE_WAY = ("stripes", "fence", "horizon", "rain", "hatching")
 HELD_OUT: Mapping[str, tuple[str, Box | None]] = {
     "coins": ("coins.png", None),
     "tissue": ("ihc.png", None),
@@ -59,6 +60,29 @@ def drawing(seed: int, size: tuple[int, int] = (512, 768)) -> Image.Image:
     """A full-body studio portrait of somebody, in one of the three styles."""
     who = random_character(random.Random(seed))
     return draw(who, Scene("studio", seed), Shot(), size=size, seed=seed, style=STYLES[seed % len(STYLES)])
+
+
+def one_way(kind: str, short: int, rng: np.random.Generator) -> Image.Image:
+    """A sharp picture whose edges run in one direction mostly: "stripes", "fence", "horizon", "rain" or "hatching"."""
+    size, thick = 2 * short, max(2, round(short / 150))
+    image = photograph("cat", size) if kind == "rain" else Image.new("RGB", (size, size), (200, 205, 210))
+    pen, angle = ImageDraw.Draw(image), float(rng.uniform(1.2, 1.9) if kind == "rain" else rng.uniform(0, np.pi))
+    if kind == "rain":
+        for x, y, length in rng.uniform((0, 0, 0.03), (image.width, size, 0.12), (300, 3)):
+            end = x + length * size * np.cos(angle), y + length * size * np.sin(angle)
+            pen.line((x, y, *end), fill=(225, 230, 235), width=thick)
+    elif kind in ("fence", "horizon"):
+        for at in np.cumsum(rng.uniform(0.03, 0.09, 10)) * size:
+            box = (at, size * 0.2, at + size * 0.03, size) if kind == "fence" else (0, at, size, size)
+            red, green, blue = (int(value) for value in rng.integers(30, 180, 3))
+            pen.rectangle(box, fill=(red, green, blue))
+    else:
+        across, along = np.array((np.cos(angle), np.sin(angle))), np.array((-np.sin(angle), np.cos(angle))) * 2 * size
+        for at in np.arange(-size, size, size * float(rng.uniform(0.03, 0.08))):
+            middle = size / 2 + at * across
+            wide = round(size * 0.015) if kind == "stripes" else thick
+            pen.line((*(middle - along), *(middle + along)), fill=(40, 40, 45), width=wide)
+    return image.resize((image.width // 2, short), Image.Resampling.BOX)
 
 
 def blurred(image: Image.Image, kind: str, percent: float, angle: float = 0.0) -> Image.Image:

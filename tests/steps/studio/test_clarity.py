@@ -14,11 +14,13 @@ from steps.library.pictures import load
 from steps.studio.clarity import BLURRED, Clarity, measure
 from tests.bench.spoil import (
     HELD_OUT,
+    ONE_WAY,
     WITH_A_SUBJECT,
     as_jpeg,
     blurred,
     drawing,
     noisy,
+    one_way,
     padded,
     photograph,
     shallow,
@@ -67,6 +69,30 @@ def test_a_blurred_drawing_is_not_clear(seed: int, kind: str) -> None:
 @pytest.mark.parametrize("seed", [9000, 9002])
 def test_a_drawing_that_moved_is_not_clear(seed: int, angle: float) -> None:
     assert not measure(blurred(drawing(seed), "motion", 1.6, angle)).is_clear
+
+
+@pytest.mark.parametrize("seed", range(9100, 9106))
+def test_a_drawing_of_any_style_that_moved_is_not_clear(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    percent, angle = float(rng.uniform(1.5, 3.5)), float(rng.uniform(0, np.pi))
+    assert not measure(blurred(drawing(seed), "motion", percent, angle)).is_clear
+
+
+@pytest.mark.parametrize("name", WITH_OUTLINES)
+def test_motion_is_seen_through_noise(name: str) -> None:
+    rng = np.random.default_rng(4711)
+    for kind in ("white", "grain"):
+        moved = blurred(photograph(name, 512), "motion", float(rng.uniform(1.5, 3.5)), float(rng.uniform(0, np.pi)))
+        assert not measure(noisy(moved, kind, 10, rng)).is_clear
+
+
+@pytest.mark.parametrize("sigma", [0, 10])
+@pytest.mark.parametrize("kind", ONE_WAY)
+def test_edges_in_one_direction_are_not_taken_for_motion(kind: str, sigma: float) -> None:
+    rng = np.random.default_rng(9201)
+    verdict = measure(noisy(one_way(kind, 384, rng), "white", sigma, rng))
+    assert verdict.is_clear or verdict.confidence == "low"
+    assert "blurred" not in verdict.reason
 
 
 @pytest.mark.parametrize(("kind", "sigma"), [("white", 10), ("white", 25), ("grain", 5), ("grain", 10)])
