@@ -148,6 +148,13 @@ class Ledger:
             ) from error
         return connection
 
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise LedgerFailed(f"{self.path}: the ledger can't be read: {error}") from error
+
     def _reader(self) -> sqlite3.Connection:
         reader: sqlite3.Connection | None = getattr(self._local, "reader", None)
         if reader is None:
