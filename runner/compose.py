@@ -83,7 +83,8 @@ def thawed(params: type, extra: tuple[tuple[str, str], ...] = ()) -> type:
 
 def typed(params: type[T], node: DictConfig) -> T:
     """The frozen dataclass from a node of its schema. Raises OmegaConf's errors for what is missing or of another type."""
-    schema = thawed(params)
+    kind: type = params
+    schema = thawed(kind)
     OmegaConf.to_object(node)  # Names missing values by their full key, which the second look does not know.
     names = {field.name for field in dataclasses.fields(schema)}
     plain: Any = OmegaConf.to_container(node, resolve=True)

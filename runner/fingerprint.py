@@ -25,11 +25,14 @@ class FileHashes:
         self._ledger = ledger
 
     def of(self, path: Path) -> str | None:
-        """The file's hash, or None when there is no such file."""
+        """The file's hash, or None when there is no such file, or none that can be read: whoever opens it is told why."""
         try:
-            status = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
+            return self._of(path)
+        except OSError:
             return None
+
+    def _of(self, path: Path) -> str:
+        status = path.stat()
         absolute = str(path.absolute())
         known = self._ledger.row("SELECT size, mtime_ns, inode, sha256 FROM file_hashes WHERE path = ?", (absolute,))
         if known and known[:3] == (status.st_size, status.st_mtime_ns, status.st_ino):

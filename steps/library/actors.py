@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import unicodedata
@@ -63,7 +64,7 @@ class Library:
         if selection is None or selection == "all":
             chosen = list(actors)
         else:
-            wanted = {id for word in _listed(selection) for id in self._meant(word, ())}
+            wanted = set().union(*(self._meant(word, ()) for word in _listed(selection)))
             if not wanted:
                 raise UserError(f"actors: {selection!r} is an empty list and means nobody: leave it out to mean everybody")
             chosen = [actor for actor in actors if actor.id in wanted]
@@ -84,7 +85,7 @@ class Library:
             return ours
         try:
             for path in [*self._named_by_manifest(actor), *layout.base_image_places(self.root, actor.name)]:
-                if path.is_file():
+                if self._there(path):
                     return under(self.root, path.relative_to(self.root).as_posix(), f"{actor.name}: base image")
         except UserError as error:
             raise ItemError(str(error)) from error
@@ -105,7 +106,19 @@ class Library:
             under(self.root, folder.relative_to(self.root).as_posix(), f"{actor.name}: training_data")
         except UserError as error:
             raise ItemError(str(error)) from error
-        return sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+        found = sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+        for path in found:
+            if whole_text(path.name) != path.name:
+                raise ItemError(f"{str(path)!a}: a name that is not UTF-8 can't be written into a plan: rename it")
+        return found
+
+    def _there(self, path: Path) -> bool:
+        """True for a file. What stands in its place without being one is told, for a new image could not take that place either."""
+        if path.is_file():
+            return True
+        if os.path.lexists(path):
+            raise ItemError(f"{path}: is no plain file (a folder, a pipe, or a link to nothing): move it away")
+        return False
 
     def _named_by_manifest(self, actor: Actor) -> Iterator[Path]:
         path = layout.actor_manifest(self.root, actor.id)
@@ -159,7 +172,7 @@ class Library:
             raise UserError(f"{path}: the groups around '@{name}' contain each other")
         if name not in self._groups:
             members = self._members(path, name)
-            self._groups[name] = {id for word in members for id in self._meant(word, (*around, name))}
+            self._groups[name] = set().union(*(self._meant(word, (*around, name)) for word in members))
         return self._groups[name]
 
     def _members(self, path: Path, name: str) -> list[Any]:

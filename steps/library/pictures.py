@@ -76,8 +76,9 @@ def decode(data: bytes, name: str) -> Picture:
         width, height = opened.size
         if width * height > MAX_PIXELS:
             raise UnreadablePicture(f"{name} is a decompression bomb: {width} x {height} pixels, over {MAX_PIXELS:,}")
-        notes = tuple(_oddities(opened, Path(name).suffix))
         try:
+            # Already asking for EXIF reads a PNG to its end.
+            notes = tuple(_oddities(opened, Path(name).suffix))
             upright = ImageOps.exif_transpose(opened)
             image = _rgb(upright)
         except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
