@@ -77,6 +77,17 @@ def handle_signals(on_first: Callable[[int], None]) -> Callable[[], None]:
     return restore
 
 
+def die_with(parent: int) -> None:
+    """In a child process that may have no job yet, and so nothing to follow its parent by: die when the parent has died."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            threading.Event().wait(PARENT_POLL_SECONDS)
+        os._exit(137)
+
+    threading.Thread(target=watch, name="orphan", daemon=True).start()
+
+
 def follow_parent(stop: Stop, stop_file: Path) -> None:
     """In a child process (a job of a sweep): stop when the parent's stop file appears, die when the parent dies."""
     parent = os.getppid()

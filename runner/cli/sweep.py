@@ -28,7 +28,7 @@ from runner.recipe import Recipe, compose, explain, resolve, without_hydra
 from runner.report import render_sweep
 from runner.run import FINISHED, now, point_latest, read_about, stamp
 from runner.settings import NOT_IN_DIGEST
-from runner.stop import Stop, follow_parent, handle_signals
+from runner.stop import Stop, die_with, follow_parent, handle_signals
 from runner.strangers import check_hydra, check_overrides, check_tree
 
 # So many jobs are resolved beforehand, to find mistakes before the first dollar.
@@ -135,6 +135,7 @@ def _is_hydras(word: str) -> bool:
 
 def _hydra(path: Path, task: Any, words: list[str]) -> None:
     prepare()
+    _tie_children()
     GlobalHydra.instance().clear()
     # Errors come to us instead of Hydra's own printing and exit 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -145,6 +146,18 @@ def _hydra(path: Path, task: Any, words: list[str]) -> None:
         raise UserError(explain(path, error)) from error
     finally:
         sys.argv = former
+
+
+def _tie_children() -> None:
+    """Let joblib's workers die with this process from their first moment on; left alone they wait five minutes for work."""
+    from joblib import register_parallel_backend
+    from joblib.parallel import LokyBackend
+
+    class Tied(LokyBackend):  # type: ignore[misc]
+        def configure(self, *arguments: Any, **more: Any) -> Any:
+            return super().configure(*arguments, initializer=die_with, initargs=(os.getpid(),), **more)
+
+    register_parallel_backend("loky", Tied)
 
 
 def _nothing(_config: DictConfig) -> None:
