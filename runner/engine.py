@@ -35,6 +35,7 @@ from runner.stop import Stop
 
 R = TypeVar("R")
 LARGEST_CHUNK = 512
+FAILURES_TOLD = 20
 # What no other item will get round either.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 log = logging.getLogger("callsheet")
@@ -82,6 +83,7 @@ class StepRun:
         self._results: TypeAdapter[Any] = TypeAdapter(result_type(type(step)))
         self._failed_before = self._failures()
         self._listed: Iterable[Item[Any]] = ()
+        self._told = 0
 
     def list_items(self) -> int | None:
         """Ask the step for its items; returns how many there are, where that is known beforehand."""
@@ -201,12 +203,20 @@ class StepRun:
     def _enter(self, task: Task, state: str, error: str | None = None, usd: float = 0.0) -> None:
         failed = state in ("failed", "refused")
         if failed and task.item.key not in self._failed_before:
-            log.warning("%s: %s %s: %s", self._label, task.item.key, state, error)
+            self._tell_failure(task.item.key, state, error)
         values = (task.fingerprint, state, None if error is None else self._tools.redact(error), usd)
         self._ledger.post(
             UPSERT_ITEM, (self._row.number, self._label, task.item.key, task.position, self._row.session, *values)
         )
         self._tools.reporter.advance(failed=failed, remembered=state == "remembered", usd=usd)
+
+    def _tell_failure(self, key: str, state: str, error: str | None) -> None:
+        """The first failures to the person, all of them to the log."""
+        self._told += 1
+        level = logging.WARNING if self._told <= FAILURES_TOLD else logging.INFO
+        log.log(level, "%s: %s %s: %s", self._label, key, state, error)
+        if self._told == FAILURES_TOLD:
+            log.warning("%s: further failures are in the log", self._label)
 
 
 class Tools:

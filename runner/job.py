@@ -24,6 +24,7 @@ from runner.progress import Reporter
 from runner.recipe import Recipe, StepSpec, fill_references
 from runner.remote import RemoteJobs
 from runner.report import render
+from runner.report_parts import headline
 from runner.run import Run, now, opened
 from runner.settings import RunSettings
 from runner.step import StepContext
@@ -120,6 +121,8 @@ class Job:
             step = spec.step_class(fill_references(spec.params, folders), context, **asked)
             work = StepRun(spec.label, step, row, name=spec.name, fresh=settings.fresh, tools=tools)
             _carry_out(run, spec, work)
+            if (said := headline(folders[spec.label])) is not None:
+                self._reporter.say(f"{spec.label}: {said}")
             failpoint("run.step_done")
 
     def _context(self, run: Run, spec: StepSpec, tools: Tools, folders: dict[str, Path]) -> StepContext:

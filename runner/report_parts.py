@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from runner import files
+from runner.errors import UserError
 
 PART = "report.json"
 
@@ -79,6 +80,15 @@ class ReportPart:
     counts: Sequence[tuple[str, int]] = ()
     entries: Sequence[Entry] = field(default_factory=list)
     warnings: Sequence[str] = ()
+
+
+def headline(out: Path) -> str | None:
+    """The sentence that a step left in its folder, if it did."""
+    try:
+        found = files.read_json(out / PART)
+    except UserError:
+        return None
+    return str(found["headline"]) if isinstance(found, dict) and found.get("headline") else None
 
 
 def write_part(out: Path, part: ReportPart) -> None:

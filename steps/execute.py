@@ -276,9 +276,9 @@ class Execute:
         return MadeRecord(picture.sha256, made_image.model, make.prompt, seed, record.id, now())
 
     def _actor(self, action: PlannedAction) -> Actor:
-        for actor in self._library.actors():
-            if actor.name == action.actor_name:
-                return actor
+        actor = self._library.by_name(action.actor_name)
+        if actor is not None:
+            return actor
         raise ItemError(f"{action.actor_name} is not in actorsData.json any more: make a new plan")
 
     def _report(self, outcomes: Sequence[Outcome[Executed]]) -> ReportPart:

@@ -135,9 +135,9 @@ class Plan:
         return secrets.token_hex(16)
 
     def _actor(self, name: str) -> Actor:
-        for actor in self._library.actors():
-            if actor.name == name:
-                return actor
+        actor = self._library.by_name(name)
+        if actor is not None:
+            return actor
         raise ItemError(f"{name} is not in actorsData.json any more: validate again")
 
     def _judged(self, row: Mapping[str, Any]) -> tuple[str, str] | None:

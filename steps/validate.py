@@ -189,7 +189,7 @@ class Validate:
         )
 
     def _entry(self, verdict: Verdict, expected: str | None) -> Entry:
-        actor = next((actor for actor in self._library.actors() if actor.name == verdict.actor_name), None)
+        actor = self._library.by_name(verdict.actor_name)
         shown: list[Shown] = []
         if verdict.image is not None and (
             name := thumbnail(self._library.root / verdict.image, self._context.out / "pictures", verdict.actor_name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +36,7 @@ class Library:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._actors: list[Actor] | None = None
+        self._by_name: dict[str, Actor] | None = None
         self._groups: dict[str, set[int]] = {}
 
     def actors(self) -> Sequence[Actor]:
@@ -48,6 +48,12 @@ class Library:
         if self._actors is None:
             self._actors = list(_read_actors(self.root / layout.ACTORS))
         return self._actors
+
+    def by_name(self, name: str) -> Actor | None:
+        """The actor of a name, if there is one."""
+        if self._by_name is None:
+            self._by_name = {actor.name: actor for actor in self.actors()}
+        return self._by_name.get(name)
 
     def select(self, selection: Any, *, sample: int | None = None, seed: int = 0) -> list[Actor]:
         """The actors that a recipe means.
@@ -66,7 +72,9 @@ class Library:
         else:
             wanted = set().union(*(self._meant(word, ()) for word in _listed(selection)))
             if not wanted:
-                raise UserError(f"actors: {selection!r} is an empty list and means nobody: leave it out to mean everybody")
+                raise UserError(
+                    f"actors: {selection!r} is an empty list and means nobody: leave it out to mean everybody"
+                )
             chosen = [actor for actor in actors if actor.id in wanted]
         if sample is not None and sample < len(chosen):
             drawn = set(random.Random(f"sample/{seed}").sample(sorted(actor.id for actor in chosen), sample))  # noqa: S311 - to be repeatable
@@ -199,8 +207,7 @@ def _read_actors(path: Path) -> Iterator[Actor]:
     for index, entry in enumerate(read_checked(path, ACTORS_SCHEMA)):
         name = plain_name(entry["name"], f"{path}, /{index}/name")
         actor = Actor(int(entry["id"]), name, *(whole_text(entry.get(key) or "") for key in ("description", "outfit")))
-        # Folder names that differ in case or in the form of their accents alone are one folder on some disks.
-        for what, value in (("id", actor.id), ("name", unicodedata.normalize("NFC", name).casefold())):
+        for what, value in (("id", actor.id), ("name", layout.folded(name))):
             first = seen.setdefault((what, value), index)
             if first != index:
                 raise UserError(

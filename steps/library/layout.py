@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 ACTORS = "actorsData.json"
 GROUPS = "groups.yaml"
 # Ours: root id, lock, images in the making and the trash. A leading dot keeps it out of people's way.
 OWN = ".callsheet"
+
+
+def folded(name: str) -> str:
+    """A name's folder as disks that know neither case nor forms of accents tell folders apart."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def actor_folder(root: Path, name: str) -> Path:

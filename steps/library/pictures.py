@@ -43,8 +43,12 @@ class Picture:
     notes: tuple[str, ...] = ()
 
 
-def load(path: Path) -> Picture:
+def load(path: Path, *, long_side: int | None = None) -> Picture:
     """Decode an image file.
+
+    Args:
+        path: The file.
+        long_side: For thumbnails: a JPEG may be decoded at a reduced size that still has this many pixels, which is many times faster.
 
     Raises:
         BrokenPicture: Empty, cut off or corrupt.
@@ -54,10 +58,10 @@ def load(path: Path) -> Picture:
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise UnreadablePicture(f"{path.name} has {size / 2**20:.0f} MiB: at most {MAX_BYTES // 2**20} are opened")
-    return decode(path.read_bytes(), path.name)
+    return decode(path.read_bytes(), path.name, long_side=long_side)
 
 
-def decode(data: bytes, name: str) -> Picture:
+def decode(data: bytes, name: str, *, long_side: int | None = None) -> Picture:
     """Decode the bytes of an image; `name` is used for messages and to say when a suffix lies. Raises as `load`."""
     if not data:
         raise BrokenPicture(f"{name} is empty (0 bytes)")
@@ -76,6 +80,8 @@ def decode(data: bytes, name: str) -> Picture:
         width, height = opened.size
         if width * height > MAX_PIXELS:
             raise UnreadablePicture(f"{name} is a decompression bomb: {width} x {height} pixels, over {MAX_PIXELS:,}")
+        if long_side is not None:
+            opened.draft("RGB", (long_side, long_side))
         try:
             # Already asking for EXIF reads a PNG to its end.
             notes = tuple(_oddities(opened, Path(name).suffix))

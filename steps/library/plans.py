@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from runner.errors import UserError
-from runner.files import plain_name
+from runner.files import MAX_PATH, plain_name
+from steps.library import layout
 from steps.library.documents import read_checked
 
 PLAN = "action_plan.json"
 VERSION = 1
-SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$", "maxLength": 64}
 WHOLE = {"type": "integer", "minimum": 0}
 
 SCHEMA: Mapping[str, Any] = {
@@ -30,7 +32,7 @@ SCHEMA: Mapping[str, Any] = {
         "actions",
     ],
     "properties": {
-        "plan_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+        "plan_id": {"type": "string", "pattern": "^[0-9a-f]{32}$", "maxLength": 32},
         "version": {"const": VERSION},
         "library": {
             "type": "object",
@@ -199,11 +201,10 @@ def read_plan(path: Path) -> ActionPlan:
     seen: dict[str, int] = {}
     for index, row in enumerate(document["actions"]):
         name = plain_name(row["actor_name"], f"{path}, /actions/{index}/actor_name")
-        if name in seen:
+        if (first := seen.setdefault(layout.folded(name), index)) != index:
             raise UserError(
-                f"{path}, /actions/{index}: {name!r} stands at /actions/{seen[name]} already: one action an actor"
+                f"{path}, /actions/{index}: {name!r} stands at /actions/{first} already: one action an actor"
             )
-        seen[name] = index
         actions.append(_action(row, f"{path}, /actions/{index}"))
     library = document["library"]
     return ActionPlan(document["plan_id"], library["id"], library["path"], tuple(actions))
@@ -212,11 +213,16 @@ def read_plan(path: Path) -> ActionPlan:
 def _action(row: Mapping[str, Any], where: str) -> PlannedAction:
     folder = f"actors/{row['actor_name']}/"
     judged = row["judged"]
+    seen: dict[str, int] = {}
     for index, file in enumerate(row["files"]):
-        if not file["path"].startswith(folder) or ".." in file["path"].split("/"):
+        path = file["path"]
+        plain = str(PurePosixPath(path)) == path and "\0" not in path and len(path) <= MAX_PATH
+        if not plain or not path.startswith(folder) or ".." in path.split("/"):
             raise UserError(
-                f"{where}/files/{index}/path: {file['path']!r} is not below {folder}: an action touches its own actor's files only"
+                f"{where}/files/{index}/path: {reprlib.repr(path)} is no plain path below {folder}: an action touches its own actor's files only"
             )
+        if (first := seen.setdefault(path, index)) != index:
+            raise UserError(f"{where}/files/{index}/path: {path!r} stands at /files/{first} already")
     return PlannedAction(
         actor_id=row["actor_id"],
         actor_name=row["actor_name"],

@@ -16,7 +16,7 @@ LONG_SIDE = 480
 def thumbnail(source: Path, folder: Path, name: str) -> str | None:
     """Write a JPEG of at most 480 pixels; returns its file name, or None when the source can't be shown."""
     try:
-        picture = pictures.load(source)
+        picture = pictures.load(source, long_side=LONG_SIDE)
     except (ItemError, OSError):
         return None
     target = f"{name}.jpg"

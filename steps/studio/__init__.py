@@ -1,0 +1,1 @@
+"""The drawn world and the judges and models that work in it."""

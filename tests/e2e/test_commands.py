@@ -150,7 +150,7 @@ def started(stage: Stage) -> Iterator[list[subprocess.Popen[str]]]:
     for process in processes:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.communicate()
 
 
 def start(started: list[subprocess.Popen[str]], words: Sequence[str]) -> subprocess.Popen[str]:
