@@ -191,6 +191,9 @@ def _folder(path: Path, recipe: Recipe, overrides: Sequence[str]) -> Path:
             if about["state"] not in FINISHED:
                 return folder
             break
+        if not (folder / "sweep.json").exists():
+            # Killed as it began: nothing was done in it.
+            return folder
     name = f"{stamp(datetime.now(UTC))}-sweep-{digest[:8]}"
     return next(folder for folder in _numbered(base / name) if not folder.exists())
 
