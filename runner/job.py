@@ -26,6 +26,7 @@ from runner.remote import RemoteJobs
 from runner.report import render
 from runner.report_parts import headline
 from runner.run import Run, now, opened
+from runner.secrets import redacted
 from runner.settings import RunSettings
 from runner.step import StepContext
 from runner.stop import Stop
@@ -181,7 +182,7 @@ class Job:
         run.about |= {"state": state, "exit": exit_code, "finished_at": finished, "error": error}
         try:
             # Before run.json says that the run is over: nobody opens it again after that.
-            render(run.path, run.about)
+            render(run.path, redacted(run.about))
         except Exception:
             # The run's result stands without its picture.
             log.exception("the report could not be drawn")

@@ -19,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from runner.secrets import Redactor
+
 LINE_EVERY_SECONDS = 10.0
 
 
@@ -38,6 +40,7 @@ class Reporter:
         self._prefix = prefix
         self._clock = clock
         self._lock = threading.Lock()
+        self._redact = Redactor()
         self._bar = self._terminal_bar() if not quiet and self._stream.isatty() else None
         self._task: TaskID | None = None
         self._label = ""
@@ -127,6 +130,7 @@ class Reporter:
         return ", ".join(parts)
 
     def _print(self, text: str) -> None:
+        text = self._redact(text)
         if self._bar is not None and self._task is not None:
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from runner import files
 from runner.errors import UserError
 from runner.recipe import Recipe
+from runner.secrets import redacted
 
 FINISHED = ("done", "failed", "undone", "reset")
 PACKAGES = (
@@ -60,7 +61,7 @@ class Run:
     def save(self, **changes: Any) -> None:
         """Write run.json."""
         self.about.update(changes)
-        files.write_json(self.path / "run.json", self.about)
+        files.write_json(self.path / "run.json", redacted(self.about))
 
 
 def stamp(moment: datetime) -> str:
@@ -171,7 +172,7 @@ def _describe(path: Path, recipe: Recipe, command: str, overrides: Sequence[str]
         run.save(state="running", command=command)
         return run
     run = Run(path, _new_description(recipe, command, session) | {"overrides": list(overrides)}, resumed=False)
-    files.write_text(path / "recipe.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(recipe.resolved))))
+    files.write_text(path / "recipe.yaml", OmegaConf.to_yaml(OmegaConf.create(redacted(recipe.resolved))))
     run.save()
     return run
 

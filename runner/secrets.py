@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Mapping
+from typing import Any
 
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 MIN_LENGTH = 8
@@ -26,6 +28,21 @@ class Redactor:
                 text = text.replace(value, MASK)
         # What is kept must fit into files and databases: file names may hold bytes that are no UTF-8.
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def redacted(value: Any) -> Any:
+    """Plain values (texts, lists, mappings) without secrets: somebody may have typed one as an override."""
+    return _redacted(value, Redactor())
+
+
+def _redacted(value: Any, redact: Redactor) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {key: _redacted(item, redact) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_redacted(item, redact) for item in value]
+    return value
 
 
 class RedactingFormatter(logging.Formatter):

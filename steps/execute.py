@@ -130,6 +130,7 @@ class Execute:
     def _carry_out(self, action: PlannedAction) -> Executed:
         record = self._record(action)
         if not self._context.execute:
+            self._actor(action)
             self._replacement.check_unchanged(record)
             return _executed(action, record, done=False)
         known = self._journal.read(record.id)

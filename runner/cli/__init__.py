@@ -15,6 +15,7 @@ from runner.cli.listing import Recipes, Status
 from runner.cli.reset import Reset
 from runner.cli.running import RUN_HELP, run
 from runner.errors import CallsheetError, DiskFailed, UserError
+from runner.secrets import Redactor
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,10 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(Redactor()(str(error)), file=sys.stderr)
         return 2
     except CallsheetError as error:
-        print(error, file=sys.stderr)
+        print(Redactor()(str(error)), file=sys.stderr)
         return 3
     except BrokenPipeError:
         # The reader of our output went away (`callsheet status | head`).

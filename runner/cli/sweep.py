@@ -27,6 +27,7 @@ from runner.job import INTERRUPTED, SOME_FAILED, STOPPED, USER_ERROR, Job, Order
 from runner.recipe import Recipe, compose, explain, resolve, without_hydra
 from runner.report import render_sweep
 from runner.run import FINISHED, now, point_latest, read_about, stamp
+from runner.secrets import redacted
 from runner.settings import NOT_IN_DIGEST
 from runner.stop import Stop, die_with, follow_parent, handle_signals
 from runner.strangers import check_hydra, check_overrides, check_tree
@@ -88,6 +89,8 @@ def job(config: DictConfig) -> int:
     # A worker that joblib kept from an earlier sweep is where that one was; paths in recipes mean the command's folder.
     os.chdir(told.runtime.cwd)
     folder, sweep_folder = Path(told.runtime.output_dir), Path(told.sweep.dir)
+    # Hydra's own copy of what sweep.json holds, with any key that was typed as an override.
+    files.remove(sweep_folder / "multirun.yaml")
     stop = _stop_here(sweep_folder)
     about = read_about(folder)
     if stop.requested or (sweep_folder / "stop").exists():
@@ -222,7 +225,7 @@ def _begin(folder: Path, path: Path, overrides: Sequence[str], command: str) -> 
         "jobs": [],
     }
     about |= {"state": "running", "command": command, "session": about.get("session", 0) + 1}
-    files.write_json(folder / "sweep.json", about)
+    files.write_json(folder / "sweep.json", redacted(about))
     return about
 
 
@@ -243,7 +246,7 @@ def _end(folder: Path, about: dict[str, Any], *, interrupted: bool) -> int:
         "finished_at": None if unfinished else now(),
         "exit": code,
     }
-    files.write_json(folder / "sweep.json", about)
+    files.write_json(folder / "sweep.json", redacted(about))
     with contextlib.suppress(OSError):
         render_sweep(folder)
     return code
