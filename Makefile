@@ -27,7 +27,7 @@ bench: $(STAMP)
 	$(BIN)/python -m tests.bench
 
 chaos: $(STAMP)
-	$(BIN)/pytest -n 2 -m chaos -p no:timeout
+	$(BIN)/pytest -n 2 -m chaos --timeout 0
 
 clean:
 	rm -rf $(VENV) build dist
