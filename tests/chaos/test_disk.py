@@ -60,7 +60,7 @@ def _fail(case: Case, call: str, error: str, when: str) -> None:
 
 def test_some_failures(case: Cases, record_property: Record) -> None:
     execute = case("execute")
-    total = break_disk(execute, "fsync", ("ENOSPC",), 3)
+    total = break_disk(execute, "fsync", ("ENOSPC",), 2)
     _report(record_property, execute, "execute, fsync, some", total)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from PIL import Image
 
 from runner import files
+from runner.errors import ItemError
 from runner.step import StepContext
 from steps.backends.protocols import Answer, MadeImage
 from steps.execute import Execute, ExecuteParams
@@ -301,3 +303,13 @@ def test_repair_goes_on_from_crashes_within_crashes(names: set[str], crashes: li
 def test_planted_faults_of_a_repair_are_found(planted: str, repair: Repair) -> None:
     with pytest.raises((AssertionError, FileNotFoundError)):
         check_repair(repair)
+
+
+def test_a_folder_without_leave_to_write_is_told_before_anything_moves(
+    repair: Repair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root may write anywhere, so that real permissions would prove nothing here.
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path).name != "training_data")
+    with pytest.raises(ItemError, match=r"training_data can't be written, so .* can't be moved"):
+        repair.run()
+    assert repair.final() == repair.original

@@ -49,7 +49,7 @@ def report(record: Record, case: Case, what: str, total: int) -> None:
 @pytest.mark.parametrize("calls", ["rename", "fsync", "pwrite"])
 def test_some_points_of_an_execute(case: Cases, calls: str, record_property: Record) -> None:
     execute = case("execute")
-    report(record_property, execute, f"execute, {calls}, some", sweep(execute, CALLS[calls], 5))
+    report(record_property, execute, f"execute, {calls}, some", sweep(execute, CALLS[calls], 4))
 
 
 @pytest.mark.chaos
