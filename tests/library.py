@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from PIL import Image
@@ -20,6 +20,7 @@ from runner.step import StepContext
 from runner.stop import Stop
 from steps.backends.local import LocalSettings, LocalStorage
 from steps.backends.protocols import Answer, ImageRequest, MadeImage, Question
+from steps.library.mirror import StoredObject
 from tests.support import calls
 
 GOOD: Mapping[str, Any] = {
@@ -113,6 +114,42 @@ class ScriptedImages:
 
     def estimate(self, request: ImageRequest) -> float | None:
         return 0.04
+
+
+@dataclass
+class RecordingMirror:
+    """A mirror in memory that notes what is asked of it, and whether the local file was still there then."""
+
+    library: Path
+    objects: dict[str, bytes] = field(default_factory=dict)
+    trash: dict[str, bytes] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def inventory(self, folder: PurePosixPath) -> list[StoredObject]:
+        return [
+            StoredObject(PurePosixPath(key), len(data), "etag")
+            for key, data in self.objects.items()
+            if key.startswith(f"{folder}/")
+        ]
+
+    def to_trash(self, item: StoredObject, action: str) -> None:
+        self._note("to_trash", str(item.key))
+        self.trash[str(item.key)] = self.objects[str(item.key)]
+
+    def delete(self, item: StoredObject) -> None:
+        self._note("delete", str(item.key))
+        del self.objects[str(item.key)]
+
+    def put(self, key: PurePosixPath, data: bytes, media_type: str) -> None:
+        self._note("put", str(key))
+        self.objects[str(key)] = data
+
+    def restore(self, action: str) -> None:
+        self.asked.append("restore")
+        self.objects.update(self.trash)
+
+    def _note(self, what: str, key: str) -> None:
+        self.asked.append(f"{what} {Path(key).name} {'there' if (self.library / key).exists() else 'gone'}")
 
 
 def no_mirror(ledger: Ledger) -> LocalStorage:

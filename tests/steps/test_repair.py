@@ -17,10 +17,22 @@ from runner.ledger import Ledger
 from steps.execute import Execute, ExecuteParams
 from steps.library import trash
 from steps.library.actors import Library
+from steps.library.mirror import Storage
 from steps.library.transaction import DONE, FAILED, UNDONE, Journal, Replacement
 from steps.plan import Plan, PlanParams
 from steps.validate import Validate, ValidateParams
-from tests.library import BLURRY, OTHER, ScriptedImages, ScriptedVision, context, jpeg, no_mirror, put, tree
+from tests.library import (
+    BLURRY,
+    OTHER,
+    RecordingMirror,
+    ScriptedImages,
+    ScriptedVision,
+    context,
+    jpeg,
+    no_mirror,
+    put,
+    tree,
+)
 from tests.support import Engine
 
 
@@ -34,6 +46,7 @@ class Owner:
         self.images = ScriptedImages()
         self.vision = ScriptedVision({"0001_bek": [BLURRY], "0002_cui": [OTHER]})
         self.engine = Engine(self.folder, workers=1)
+        self.mirror: Storage = no_mirror(ledger)
 
     def plan(self, run: str = "planning", **params: Any) -> Path:
         self.ledger.flush()
@@ -41,13 +54,13 @@ class Owner:
         self.engine.run(Validate(ValidateParams(), looked, self.vision), run)
         planned = context(self.ledger, self.folder, self.library, label="plan", run=run)
         parameters = PlanParams(assessments=str(looked.out / "results.json"), width=64, height=96, **params)
-        self.engine.run(Plan(parameters, planned, self.images, no_mirror(self.ledger)), run)
+        self.engine.run(Plan(parameters, planned, self.images, self.mirror), run)
         return planned.out / "action_plan.json"
 
     def execute(self, plan: Path, run: str = "executing", *, act: bool = True, **params: Any) -> dict[str, Any]:
         self.ledger.flush()
         there = context(self.ledger, self.folder, self.library, label="execute", run=run, execute=act)
-        step = Execute(ExecuteParams(plan=str(plan), **params), there, self.vision, self.images, no_mirror(self.ledger))
+        step = Execute(ExecuteParams(plan=str(plan), **params), there, self.vision, self.images, self.mirror)
         try:
             self.engine.run(step, run)
         finally:
@@ -61,7 +74,7 @@ class Owner:
             self.library,
             journal,
             context(self.ledger, self.folder, self.library, run=run).operations,
-            no_mirror(self.ledger),
+            self.mirror,
         )
         faults = []
         for state, record in journal.of_run(run):
@@ -292,7 +305,10 @@ def test_undo_leaves_alone_what_has_changed_since(owner: Owner) -> None:
 def test_the_trash_is_listed_and_emptied_by_age(owner: Owner, capsys: pytest.CaptureFixture[str]) -> None:
     owner.execute(owner.plan(), force=True)
     root = owner.library
-    assert sorted((entry.actor_name, entry.count) for entry in trash.entries(root)) == [("0001_bek", 4), ("0002_cui", 4)]
+    assert sorted((entry.actor_name, entry.count) for entry in trash.entries(root)) == [
+        ("0001_bek", 4),
+        ("0002_cui", 4),
+    ]
     oldest = next(entry for entry in trash.entries(root) if entry.actor_name == "0001_bek").folder / "entry.json"
     document = json.loads(oldest.read_text())
     write_json(oldest, document | {"moved_at": (datetime.now(UTC) - timedelta(days=40)).isoformat()})
@@ -321,3 +337,27 @@ def test_after_its_trash_was_emptied_an_action_is_not_undone_by_halves(owner: Ow
     before = library_tree(owner)
     assert owner.undo() == ["actors/0001_bek/base_image/0001_bek_base.jpg is no longer in the trash (emptied?)"]
     assert library_tree(owner) == before
+
+
+def test_a_mirror_is_copied_before_and_deleted_after_the_files(owner: Owner) -> None:
+    home = "actors/0001_bek"
+    objects = {f"{home}/training_data/0001_bek_1.jpg": b"one", "actors/0000_ada/training_data/0000_ada_1.jpg": b"other"}
+    owner.mirror = mirror = RecordingMirror(owner.library, dict(objects))
+    plan = owner.plan()
+    assert [key["key"] for key in json.loads(plan.read_text())["actions"][0]["keys"]] == [
+        f"{home}/training_data/0001_bek_1.jpg"
+    ]
+    assert mirror.asked == []
+    owner.execute(plan, actions=["recreate_blurry"])
+    assert mirror.asked == [
+        "to_trash 0001_bek_1.jpg there",
+        "put 0001_bek_base.jpg there",
+        "delete 0001_bek_1.jpg gone",
+    ]
+    assert set(mirror.objects) == {
+        f"{home}/base_image/0001_bek_base.jpg",
+        "actors/0000_ada/training_data/0000_ada_1.jpg",
+    }
+    owner.undo()
+    assert mirror.asked[-1] == "restore"
+    assert objects.items() <= mirror.objects.items()
