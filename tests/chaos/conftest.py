@@ -1,4 +1,4 @@
-"""What the crash tests share: one zygote and the two scenes a worker, and the table at the end."""
+"""What the crash tests share: one zygote and the two scenes a worker. The table at the end is in tests/conftest.py."""
 
 from __future__ import annotations
 
@@ -48,15 +48,3 @@ def _fresh(folder: Path) -> Path:
         draw_library(folder / "fresh" / "data")
         (folder / "fresh" / "outputs").mkdir()
     return folder / "fresh"
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was killed where."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
-    rows = sorted({value for report in reports for name, value in report.user_properties if name == "chaos"})
-    if rows:
-        terminalreporter.section("crash tests: what was broken off where")
-        terminalreporter.write_line(f"{'layer':<14}{'what':<58}{'points':>7}{'bad':>5}")
-        for row in rows:
-            layer, what, points, bad = row.split("|")
-            terminalreporter.write_line(f"{layer:<14}{what:<58}{points:>7}{bad:>5}")

@@ -71,7 +71,8 @@ class Sweep:
         for _ in range(most):
             code = self.run(kill_after=moments.uniform(0.4, longest), group=moments.random() < 0.5)
             before = self._compare(before)
-            if code == 0:
+            if code == 0 or self.finished():
+                # Killed after its last word: the same command would begin another sweep.
                 return
         assert self.run() == 0, (self.scene.root / "said.txt").read_text()
         self._compare(before)
@@ -91,6 +92,11 @@ class Sweep:
             if json.loads(text)["state"] == "done":
                 found[f"job {path.parent.name}"] = text
         return found
+
+    def finished(self) -> bool:
+        """True when the sweep has written that it is done."""
+        found = list(self.scene.outputs.glob("validate_base_images/*-sweep-*/sweep.json"))
+        return [json.loads(path.read_text(encoding="utf-8"))["state"] for path in found] == ["done"]
 
     def result(self) -> dict[str, Any]:
         """What the sweep leaves, without times."""
