@@ -86,9 +86,9 @@ def job(config: DictConfig) -> int:
     """One job, in this process (basic launcher) or a child (joblib)."""
     prepare()
     told = HydraConfig.get()
-    # A worker that joblib kept from an earlier sweep is where that one was; paths in recipes mean the command's folder.
-    os.chdir(told.runtime.cwd)
     folder, sweep_folder = Path(told.runtime.output_dir), Path(told.sweep.dir)
+    # A worker that joblib kept is where an earlier sweep was, and so is Hydra's runtime.cwd, for it composes there.
+    os.chdir((_read(sweep_folder) or {}).get("cwd", told.runtime.cwd))
     # Hydra's own copy of what sweep.json holds, with any key that was typed as an override.
     files.remove(sweep_folder / "multirun.yaml")
     stop = _stop_here(sweep_folder)
@@ -224,7 +224,7 @@ def _begin(folder: Path, path: Path, overrides: Sequence[str], command: str) -> 
         "finished_at": None,
         "jobs": [],
     }
-    about |= {"state": "running", "command": command, "session": about.get("session", 0) + 1}
+    about |= {"state": "running", "command": command, "session": about.get("session", 0) + 1, "cwd": str(Path.cwd())}
     files.write_json(folder / "sweep.json", redacted(about))
     return about
 
