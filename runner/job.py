@@ -28,16 +28,12 @@ from runner.report_parts import headline
 from runner.run import Run, now, opened
 from runner.secrets import redacted
 from runner.settings import RunSettings
+from runner.settings import ledger_path as ledger_path
 from runner.step import StepContext
 from runner.stop import Stop
 
 DONE, SOME_FAILED, USER_ERROR, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 log = logging.getLogger("callsheet")
-
-
-def ledger_path(settings: RunSettings) -> Path:
-    """The ledger of these settings."""
-    return Path(settings.ledger) if settings.ledger else Path(settings.outputs) / "ledger.sqlite"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from runner import files
 from runner.errors import UserError
 from runner.recipe import Recipe
 from runner.secrets import redacted
+from runner.settings import RunSettings, ledger_path
 
 FINISHED = ("done", "failed", "undone", "reset")
 PACKAGES = (
@@ -50,8 +51,8 @@ class Run:
 
     @property
     def id(self) -> str:
-        """Names the run for good, in ledger and plans: its folder."""
-        return str(self.path.absolute())
+        """Names the run for good, in ledger and plans: its folder as it was called when the run was made."""
+        return id_of(self.path, self.about)
 
     def step(self, label: str) -> dict[str, Any]:
         """What run.json says of a step."""
@@ -127,6 +128,25 @@ def find_run(outputs: Path, name: str) -> Path:
     )
 
 
+def id_of(path: Path, about: Mapping[str, Any]) -> str:
+    """The name of a run or sweep in the ledger, which stands when its folder is renamed or reached by a link."""
+    return str(about.get("id") or path.absolute())
+
+
+def ledger_of(about: Mapping[str, Any], outputs: Path) -> Path:
+    """The ledger that a run or sweep used; where that is gone (a project was renamed), the one of `outputs`."""
+    used = Path(str(about.get("ledger") or ""))
+    return used if used.is_file() else ledger_path(RunSettings(outputs=str(outputs)))
+
+
+def jobs_of(path: Path) -> list[Path]:
+    """The runs of a sweep that have begun, by number; of a run, itself."""
+    if not files.is_file(path / "sweep.json"):
+        return [path]
+    found = [job for job in (path / "jobs").glob("*") if job.name.isdecimal() and files.is_file(job / "run.json")]
+    return sorted(found, key=lambda job: int(job.name))
+
+
 def all_runs(outputs: Path) -> Iterator[Path]:
     """Every run and sweep below `outputs`, oldest first within a recipe."""
     for folder in sorted(path for path in outputs.glob("*/*") if path.is_dir() and not path.is_symlink()):
@@ -169,12 +189,17 @@ def _describe(path: Path, recipe: Recipe, command: str, overrides: Sequence[str]
             raise UserError(f"{path} holds a run with other parameters: give another folder, or move it away")
         run = Run(path, about, resumed=True)
         run.about["sessions"].append(session)
-        run.save(state="running", command=command)
+        run.save(state="running", command=command, id=run.id, ledger=_ledger(recipe))
         return run
-    run = Run(path, _new_description(recipe, command, session) | {"overrides": list(overrides)}, resumed=False)
+    place = {"id": str(path.absolute()), "ledger": _ledger(recipe), "overrides": list(overrides)}
+    run = Run(path, _new_description(recipe, command, session) | place, resumed=False)
     files.write_text(path / "recipe.yaml", OmegaConf.to_yaml(OmegaConf.create(redacted(recipe.resolved))))
     run.save()
     return run
+
+
+def _ledger(recipe: Recipe) -> str:
+    return str(ledger_path(recipe.settings).absolute())
 
 
 def _new_description(recipe: Recipe, command: str, session: Mapping[str, Any]) -> dict[str, Any]:

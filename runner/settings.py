@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from runner.budget import BudgetSettings
 from runner.calls import RetrySettings
@@ -36,3 +37,8 @@ class RunSettings:
 
 # What may differ when a run is taken up again, because it changes no result.
 NOT_IN_DIGEST = ("outputs", "workers", "budget", "retry", "executor", "grace_s", "ledger", "quiet")
+
+
+def ledger_path(settings: RunSettings) -> Path:
+    """The ledger of these settings."""
+    return Path(settings.ledger) if settings.ledger else Path(settings.outputs) / "ledger.sqlite"

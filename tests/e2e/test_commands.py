@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -66,6 +67,24 @@ def test_reset_forgets_answers_and_keeps_the_trash(stage: Stage) -> None:
     assert "answers forgotten" in stage.run("reset", "repair_base_images").text
     assert tree(stage.data / ".callsheet" / "trash") == trash
     assert "remembered" not in stage.run("run", "validate_base_images").text
+
+
+def test_reset_finds_a_runs_answers_in_a_renamed_project_and_with_a_ledger_elsewhere(stage: Stage) -> None:
+    stage.run("run", "validate_base_images", "ledger=mine.sqlite")
+    (stage.root / "outputs").rename(stage.root / "real")
+    (stage.root / "outputs").symlink_to("real")
+    assert "5 answers forgotten" in stage.run("reset", "validate_base_images").text
+
+
+def test_reset_refuses_a_run_that_left_an_action_half_done(stage: Stage) -> None:
+    stage.run("run", "validate_base_images")
+    run = stage.latest("validate_base_images", "run.json")["id"]
+    with sqlite3.connect(stage.root / "outputs/ledger.sqlite") as ledger:
+        ledger.execute("INSERT INTO actions VALUES ('a', 'p', ?, 'moving', '{}', 0)", (run,))
+    told = stage.run("reset", "validate_base_images")
+    assert told.code == 2
+    assert "half done: give its command again" in told.text
+    assert stage.latest("validate_base_images", "run.json")["state"] == "done"
 
 
 def test_status_counts_items_and_shows_overrides(stage: Stage) -> None:

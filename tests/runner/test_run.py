@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import UserError
 from runner.recipe import Recipe, compose, resolve
-from runner.run import find_run, opened
+from runner.run import find_run, jobs_of, ledger_of, opened, read_about
 
 RECIPE = """
 defaults:
@@ -83,3 +83,34 @@ def test_a_run_is_named_in_short(recipe: Recipe, name: str) -> None:
 def test_a_run_that_is_not_there_is_said(recipe: Recipe) -> None:
     with pytest.raises(UserError, match="callsheet status"):
         find_run(Path("outputs"), "nothing")
+
+
+def test_a_run_keeps_its_name_in_the_ledger_when_its_folder_is_renamed(recipe: Recipe, tmp_path: Path) -> None:
+    with opened(recipe, "x") as run:
+        assert run.id == str(run.path.absolute())
+        assert run.about["ledger"] == str(tmp_path / "outputs/ledger.sqlite")
+        first = run.id
+    (tmp_path / "outputs/mine").rename(tmp_path / "outputs/elsewhere")
+    moved = tmp_path / "outputs/elsewhere" / Path(first).name
+    with opened(recipe, "x", folder=moved) as again:
+        assert again.id == first
+
+
+def test_the_ledger_of_a_run_is_the_one_that_it_used_while_that_is_there(recipe: Recipe, tmp_path: Path) -> None:
+    with opened(recipe, "x") as run:
+        pass
+    about = read_about(run.path)
+    assert about is not None
+    assert ledger_of(about, Path("other")) == Path("other/ledger.sqlite")
+    (tmp_path / "outputs/ledger.sqlite").touch()
+    assert ledger_of(about, Path("other")) == tmp_path / "outputs/ledger.sqlite"
+
+
+def test_the_jobs_of_a_sweep_are_those_that_began_by_number(tmp_path: Path) -> None:
+    assert jobs_of(tmp_path) == [tmp_path]
+    for name in ("10", "9", "x"):
+        (tmp_path / "jobs" / name).mkdir(parents=True)
+        (tmp_path / "jobs" / name / "run.json").write_text("{}")
+    (tmp_path / "jobs/11").mkdir()
+    (tmp_path / "sweep.json").write_text("{}")
+    assert [job.name for job in jobs_of(tmp_path)] == ["9", "10"]
