@@ -25,7 +25,7 @@ from runner.errors import (
 )
 from runner.executor import Executor
 from runner.failpoints import failpoint
-from runner.fingerprint import FileHashes, digest_of, fingerprint
+from runner.fingerprint import FileHashes, fingerprint
 from runner.ledger import Ledger
 from runner.progress import Reporter
 from runner.registry import result_type
@@ -157,7 +157,8 @@ class StepRun:
         kind = type(self._step)
         if not kind.reuses_answers:
             # Known within this run alone.
-            return digest_of([self._name, kind.version, self._tools.run, self._label, item.key])[:40]
+            within = [self._tools.run, self._label, item.key, *item.depends_on]
+            return fingerprint([self._name, kind.version, *within], self._tools.hashes)
         return fingerprint([self._name, kind.version, item.key, *item.depends_on], self._tools.hashes)
 
     def _known(self, tasks: list[Task]) -> set[str]:

@@ -151,10 +151,15 @@ def resolve(path: Path, config: DictConfig) -> Recipe:
     for kind in [kind for kind in registry.backend_kinds() if kind not in backends]:
         resolved.pop(kind, None)
     relevant = {key: value for key, value in resolved.items() if key not in NOT_IN_DIGEST}
-    digest = digest_of({"recipe": path.stem, **relevant})
+    digest = digest_of({"recipe": path.stem, **relevant, "data": _library(settings.data)})
     return Recipe(
         path.stem, path, settings, tuple(steps), backends, {str(key): value for key, value in resolved.items()}, digest
     )
+
+
+def _library(data: str) -> str:
+    """Which library it is: `data` in two folders is two of them, even where their runs share `outputs`."""
+    return data if STEP_REFERENCE.match(data) else str(Path(data).resolve())
 
 
 def explain(path: Path, error: Exception) -> str:

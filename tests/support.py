@@ -58,7 +58,12 @@ class Upper:
 class Acting(Upper):
     """The same, with effects."""
 
+    after: str = ""
+
     reuses_answers: ClassVar[bool] = False
+
+    def items(self) -> Sequence[Item[str]]:
+        return [Item(word, word, (word, self.after)) for word in self.words]
 
 
 def raising(error: BaseException) -> Callable[[], None]:

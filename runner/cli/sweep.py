@@ -57,12 +57,13 @@ def sweep(path: Path, overrides: Sequence[str], command: str) -> int:
     # Hydra acts on what a job's configuration holds for it before the job can look at it.
     composed = [compose(path, [*job, *hydras]) for job in expanded(path, overrides)]
     recipes = [resolve(path, config) for config in composed[:CHECKED_JOBS]]
-    folder = _folder(path, recipes[0], overrides)
+    digest = _digest(path, recipes, overrides)
+    folder = _folder(path, recipes[0], digest)
     busy = f"{folder} is in progress in another process: wait for it, or stop it first"
     files.make_folder(folder)
     with files.locked(folder / "sweep.lock", busy):
         files.sweep_temporaries(folder)
-        about = _begin(folder, path, overrides, command)
+        about = _begin(folder, path, digest, overrides, command)
         point_latest(folder)
         stop = _stops[folder, about["session"]] = Stop()
         files.remove(folder / "stop")
@@ -184,9 +185,8 @@ def _interrupt(stop: Stop, stop_file: Path) -> None:
     stop.request(Interrupted("Interrupted."))
 
 
-def _folder(path: Path, recipe: Recipe, overrides: Sequence[str]) -> Path:
+def _folder(path: Path, recipe: Recipe, digest: str) -> Path:
     """The newest unfinished sweep of the same recipe and overrides, else a new folder."""
-    digest = _digest(path, overrides)
     base = Path(recipe.settings.outputs).absolute() / path.stem
     for folder in sorted(base.glob(f"*-sweep-{digest[:8]}*"), reverse=True):
         about = _read(folder)
@@ -206,19 +206,20 @@ def _numbered(path: Path) -> Iterator[Path]:
     yield from (path.with_name(f"{path.name}-{number}") for number in range(2, 1000))
 
 
-def _digest(path: Path, overrides: Sequence[str]) -> str:
+def _digest(path: Path, recipes: Sequence[Recipe], overrides: Sequence[str]) -> str:
+    """Of what was asked, and of the first jobs that it comes to: the same words in another folder mean another library."""
     relevant = sorted(
         word
         for word in overrides
         if word.split("=")[0].split(".")[0] not in (*NOT_IN_DIGEST, "hydra", "hydra/launcher")
     )
-    return digest_of([path.stem, path.read_text(encoding="utf-8"), relevant])
+    return digest_of([path.stem, path.read_text(encoding="utf-8"), relevant, [recipe.digest for recipe in recipes]])
 
 
-def _begin(folder: Path, path: Path, overrides: Sequence[str], command: str) -> dict[str, Any]:
+def _begin(folder: Path, path: Path, digest: str, overrides: Sequence[str], command: str) -> dict[str, Any]:
     about = _read(folder) or {
         "recipe": path.stem,
-        "digest": _digest(path, overrides),
+        "digest": digest,
         "started_at": now(),
         "overrides": list(overrides),
         "finished_at": None,

@@ -107,6 +107,14 @@ def test_a_step_with_effects_is_never_skipped_for_what_another_run_did(engine: E
     assert resumed.seen == []
 
 
+def test_a_step_with_effects_acts_again_when_what_it_depends_on_is_another(engine: Engine) -> None:
+    """A plan that was made again at the same path: its actions have the same names."""
+    engine.run(Acting(["a"]))
+    remade = Acting(["a"], after="another plan")
+    engine.run(remade)
+    assert remade.seen == ["a"]
+
+
 def test_two_items_of_one_name_are_refused(engine: Engine) -> None:
     with pytest.raises(UserError, match="two items are named 'a'"):
         engine.run(Upper(["a", "b", "a"]))

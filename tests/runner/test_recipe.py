@@ -139,3 +139,15 @@ def test_every_recipe_of_ours_introduces_itself_and_composes(path: Path) -> None
     assert header[0].endswith(".")
     assert any(f"callsheet run {path.stem}" in line for line in header)
     assert load(path, *(["plan=x.json"] if path.stem == "execute_plan" else [])).steps
+
+
+def test_the_same_words_in_another_folder_are_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two projects that share one outputs folder have a library each."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("defaults: [base, steps@steps.look: validate, _self_]\n")
+    digests = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        digests += [resolve(path, compose(path, words)).digest for words in ([], [f"data={tmp_path / name / 'data'}"])]
+    assert digests[0] == digests[1] != digests[2] == digests[3]
