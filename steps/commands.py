@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.table import Table
 
 from runner import files
-from runner.backends import of_run
 from runner.cli.base import show_table
 from runner.errors import UserError
-from runner.job import ledger_path
 from runner.ledger import Ledger
-from runner.operations import Operations
-from runner.run import find_run, read_about
-from runner.settings import RunSettings
-from steps.library import layout
+from runner.report import render
+from runner.run import find_run, id_of, jobs_of, ledger_of, read_about
+from steps.library import layout, undoing
 
 
 class Undo:
@@ -28,16 +26,34 @@ class Undo:
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Declare arguments."""
-        parser.add_argument("run", help="a run's folder, RECIPE/RUN, RECIPE for its latest, or 'latest'")
+        parser.add_argument(
+            "run", help="a run's folder, RECIPE/RUN, or RECIPE for its newest run that changed something"
+        )
         parser.add_argument("--outputs", default="outputs", help="where runs are (outputs)")
-        parser.add_argument("--ledger", default=None, help="the ledger, where it is not OUTPUTS/ledger.sqlite")
+        parser.add_argument("--ledger", default=None, help="the ledger, where it is not the one that the run names")
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Undo every action of the run that can be undone; 1 when some could not."""
-        path = find_run(Path(arguments.outputs), arguments.run)
-        jobs = sorted((path / "jobs").glob("*")) if (path / "sweep.json").is_file() else [path]
-        with Ledger(ledger_path(RunSettings(outputs=arguments.outputs, ledger=arguments.ledger))) as ledger:
-            return max((_undo_run(job, ledger) for job in reversed(jobs)), default=0)
+        """Undo every action of the run that can be undone; 1 when some could not.
+
+        Raises:
+            UserError: It changed nothing, or it is in progress.
+        """
+        outputs = Path(arguments.outputs)
+        path = self._newest_that_acted(outputs / arguments.run, arguments.ledger) or find_run(outputs, arguments.run)
+        jobs = jobs_of(path)
+        if not any(_acted(job, arguments.ledger) for job in jobs):
+            raise UserError(f"{path} changed nothing that is not undone already; `callsheet status` lists runs")
+        with contextlib.ExitStack() as held:
+            if files.is_file(path / "sweep.json"):
+                held.enter_context(files.locked(path / "sweep.lock", f"{path} is in progress: stop it first"))
+            return max(_undo_run(job, arguments.ledger) for job in reversed(jobs))
+
+    def _newest_that_acted(self, recipe: Path, ledger: str | None) -> Path | None:
+        """Of a recipe's runs, which a preview may follow."""
+        if not recipe.is_dir() or (recipe / "run.json").exists() or (recipe / "sweep.json").exists():
+            return None
+        runs = (path for path in sorted(recipe.iterdir(), reverse=True) if path.is_dir() and not path.is_symlink())
+        return next((path for path in runs if any(_acted(job, ledger) for job in jobs_of(path))), None)
 
 
 class Trash:
@@ -61,7 +77,9 @@ class Trash:
         if not (root / layout.ACTORS).is_file():
             raise UserError(f"{root} is no library (it has no {layout.ACTORS}): give --data FOLDER")
         if arguments.what == "list":
-            _print_trash(list(trash.entries(root)))
+            entries = list(trash.entries(root))
+            _print_trash(entries)
+            print(f"{len(entries)} entries" if entries else "the trash is empty")
             return 0
         if arguments.older_than is None:
             raise UserError(
@@ -70,7 +88,8 @@ class Trash:
         going = trash.old(root, trash.parse_age(arguments.older_than))
         _print_trash(going)
         if not going or not arguments.yes:
-            print("nothing to delete" if not going else "nothing was deleted: add --yes to delete these for good")
+            older = f"nothing in the trash is older than {arguments.older_than}"
+            print(older if not going else "nothing was deleted: add --yes to delete these for good")
             return 0
         with files.locked(root / layout.OWN / "lock", f"a run changes {root} at this moment: wait for it"):
             for entry in going:
@@ -110,41 +129,42 @@ class DrawSample:
         return 0
 
 
-def _undo_run(path: Path, ledger: Ledger) -> int:
+def _outputs_of(run: Path) -> Path:
+    """The outputs folder that a run (OUTPUTS/RECIPE/RUN) or a job of a sweep (its jobs/N) is in."""
+    return run.parents[3] if run.parent.name == "jobs" else run.parents[1]
+
+
+def _acted(path: Path, ledger: str | None) -> bool:
+    about = read_about(path)
+    if about is None:
+        return False
+    with _ledger_of(path, about, ledger) as opened:
+        return undoing.acted(id_of(path, about), opened)
+
+
+def _ledger_of(path: Path, about: dict[str, Any], given: str | None) -> Ledger:
+    return Ledger(Path(given) if given else ledger_of(about, _outputs_of(path)))
+
+
+def _undo_run(path: Path, ledger: str | None) -> int:
     about = read_about(path)
     if about is None:
         raise UserError(f"{path}: run.json is missing or broken")
-    with files.locked(path / "run.lock", f"{path} is in progress: stop it first"):
-        return _undo_locked(path, about, ledger)
-
-
-def _undo_locked(path: Path, about: dict[str, Any], ledger: Ledger) -> int:
-    from steps.library.transaction import DONE, INTENT, MADE, MOVING, UNDOING, Journal, Replacement
-
-    files.sweep_temporaries(path)
-    journal = Journal(ledger)
-    actions = [
-        (state, record)
-        for state, record in journal.of_run(str(path.absolute()))
-        if state in (INTENT, MADE, MOVING, DONE, UNDOING)
-    ]
-    storage: Any = of_run(path, "storage", ledger) if actions else None
-    restored, refused = 0, []
-    for state, record in reversed(actions):
-        root = Path(record.library)
-        with files.locked(root / layout.OWN / "lock", f"another run changes {root} at this moment: wait for it"):
-            operations = Operations(path / "operations.jsonl")
-            replacement = Replacement(root, journal, operations, storage)
-            if fault := replacement.undo_fault(state, record):
-                refused.append(f"{record.actor_name}: {fault}: left as it is")
-                continue
-            restored += replacement.undo(record)
-    for line in refused:
+    with (
+        files.locked(path / "run.lock", f"{path} is in progress: stop it first"),
+        _ledger_of(path, about, ledger) as opened,
+    ):
+        files.sweep_temporaries(path)
+        report = undoing.undo(path, id_of(path, about), opened)
+        if report.undone and not report.refused:
+            files.write_json(path / "run.json", about | {"state": "undone"})
+            render(path)
+    for line in report.refused:
         print(line)
-    print(f"{path}: {len(actions) - len(refused)} of {len(actions)} actions undone, {restored} files put back")
-    if not refused:
-        files.write_json(path / "run.json", about | {"state": "undone"})
-    return 1 if refused else 0
+    for name in report.missing:
+        print(f"{name} was deleted by somebody and can't be put back")
+    print(f"{path}: {report.undone} of {report.actions} actions undone, {report.restored} files put back")
+    return 1 if report.refused else 0
 
 
 def _print_trash(entries: list[Any]) -> None:
@@ -161,5 +181,3 @@ def _print_trash(entries: list[Any]) -> None:
         )
     if entries:
         show_table(table)
-    else:
-        print("the trash is empty")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import random
+import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,34 +12,23 @@ from pathlib import Path
 from typing import ClassVar
 
 from runner import files
-from runner.errors import DiskFailed, ItemError, Refused, UserError
+from runner.errors import DiskFailed, ItemError, UserError
 from runner.failpoints import failpoint
 from runner.files import under
 from runner.params import at_least, one_of, param
 from runner.report_parts import Badge, Entry, ReportPart, Shown, write_part
-from runner.run import now
 from runner.step import Item, Outcome, Results, StepContext
 from steps import judging
-from steps.backends.protocols import ImageMaker, ImageRequest, Vision
-from steps.library import layout, pictures
+from steps.backends.protocols import ImageMaker, Vision
+from steps.library import layout, made
 from steps.library.actors import Actor, Library
+from steps.library.journal import DONE, FAILED, INTENT, MADE, STAGED, UNDOING, UNDONE, ActionRecord, Journal
 from steps.library.made import MadeRecord
 from steps.library.mirror import Storage
 from steps.library.plans import ActionPlan, PlannedAction, library_id, read_plan
 from steps.library.thumbnails import thumbnail
-from steps.library.transaction import (
-    DONE,
-    FAILED,
-    INTENT,
-    MADE,
-    UNDONE,
-    ActionRecord,
-    Journal,
-    Replacement,
-    sweep_own,
-    with_attempt,
-    with_image,
-)
+from steps.library.transaction import Replacement, sweep_own
+from steps.making import Maker
 
 EXECUTED = "executed.json"
 # More of the library than this goes only with force=true.
@@ -61,8 +50,9 @@ class ExecuteParams:
 
 @dataclass(frozen=True)
 class Executed:
-    """What became of one action."""
+    """What became of one action, or what would."""
 
+    id: str
     actor_id: int
     actor_name: str
     action: str
@@ -70,8 +60,9 @@ class Executed:
     done: bool
     trashed: int
     target: str
+    judged: str | None = None
     image: MadeRecord | None = None
-    attempts: int = 0
+    images_made: int = 0
 
 
 class Execute:
@@ -85,12 +76,12 @@ class Execute:
     ) -> None:
         self._params = params
         self._context = context
-        self._vision = vision
-        self._image = image
         self._library = Library(context.data)
         self._journal = Journal(context.ledger)
         self._replacement = Replacement(context.data, self._journal, context.operations, storage)
+        self._maker = Maker(vision, image, self._replacement, self._journal, context.operations)
         self._held = ExitStack()
+        self._warnings: list[str] = []
 
     def items(self) -> Sequence[Item[PlannedAction]]:
         """One item an action.
@@ -101,7 +92,7 @@ class Execute:
         plan = read_plan(Path(self._params.plan))
         if plan.library_id != library_id(self._context.data):
             raise UserError(
-                f"{self._params.plan} was made for the library {plan.library_path}, not {self._context.data.resolve()}: make a new plan"
+                f"{self._params.plan} was made for the library {plan.library_path}, not {self._context.data.resolve()}: give data={plan.library_path}"
             )
         chosen = [
             action for action in plan.actions if self._params.actions is None or action.action in self._params.actions
@@ -113,9 +104,9 @@ class Execute:
                 files.locked(own / "lock", f"another run changes {self._context.data} at this moment: wait for it")
             )
             sweep_own(self._context.data)
-            self._claim(plan, chosen)
-            self._check_share(chosen)
-        return [Item(action.actor_name, action, (plan.id, action)) for action in chosen]
+        left = self._unused(plan, chosen)
+        self._check_share(left)
+        return [Item(action.actor_name, action, (plan.id, action)) for action in left]
 
     def process(self, action: PlannedAction) -> Executed:
         """Carry out, or preview, one action; goes on where an earlier try was cut off."""
@@ -130,37 +121,70 @@ class Execute:
     def _carry_out(self, action: PlannedAction) -> Executed:
         record = self._record(action)
         if not self._context.execute:
-            self._actor(action)
-            self._replacement.check_unchanged(record)
+            self._check(action, record)
             return _executed(action, record, done=False)
-        known = self._journal.read(record.id)
-        state = INTENT
-        if known is None:
-            self._replacement.check_unchanged(record)
-            self._journal.begin(record)
-            failpoint("execute.intent")
-        else:
-            state, record = self._adopted(*known)
-        if state in (DONE, UNDONE):
-            return _executed(action, record, done=state == DONE)
+        state, record = self._begun(action, record)
+        if state == DONE:
+            return _executed(action, record, done=True)
+        if state in (UNDOING, UNDONE):
+            raise ItemError("was taken back by `callsheet undo`: make a new plan")
         if state == FAILED:
-            raise ItemError(f"{action.actor_name}: no image passed in an earlier try of this plan: make a new plan")
-        if state == INTENT or (state == MADE and not self._still_staged(record)):
-            record = self._make(action, record)
+            raise ItemError("no image passed in an earlier try: make a new plan")
+        if state in (INTENT, STAGED) or (state == MADE and not self._maker.waits(record)):
+            params = self._params
+            record = self._maker.make(
+                self._actor(action), action, record, attempts=params.attempts, prompt=params.prompt
+            )
             state = MADE
         if state == MADE:
-            self._replacement.check_unchanged(record)
+            self._check(action, record)
         self._replacement.finish(record)
         return _executed(action, record, done=True)
+
+    def _begun(self, action: PlannedAction, record: ActionRecord) -> tuple[str, ActionRecord]:
+        """How far the action has come, written down before anything else where it is new."""
+        known = self._journal.read(record.id)
+        if known is not None:
+            return self._adopted(*known)
+        self._check(action, record)
+        self._journal.begin(record)
+        failpoint("execute.intent")
+        return INTENT, record
+
+    def _check(self, action: PlannedAction, record: ActionRecord) -> None:
+        """All that the plan saw must still be so.
+
+        Raises:
+            ItemError: Something changed since.
+        """
+        found = self._library.base_image(self._actor(action), self._context.hashes)
+        where = None if found is None else found.relative_to(self._context.data).as_posix()
+        if where != (action.judged[0] if action.judged else None):
+            was = action.judged[0] if action.judged else "none"
+            raise ItemError(
+                f"the base image was {was} when the plan was made, and is {where or 'none'} now: make a new plan"
+            )
+        if action.judged and found is not None and files.sha256_of(found) != action.judged[1]:
+            raise ItemError(f"{where} has changed since the plan was made: make a new plan")
+        self._replacement.check_unchanged(record)
 
     def finish(self, results: Results[Executed]) -> None:
         """Write executed.json and the report's part."""
         outcomes = list(results)
         rows = [_row(outcome) for outcome in outcomes]
-        files.write_json(
-            self._context.out / EXECUTED,
-            {"dry_run": not self._context.execute, "plan_id": self._plan_id, "results": rows},
+        done = Counter(
+            outcome.result.action for outcome in outcomes if outcome.result is not None and outcome.result.done
         )
+        document = {
+            "dry_run": not self._context.execute,
+            "plan_id": self._plan_id,
+            "summary": {
+                **{action: done[action] for action in judging.CHANGES},
+                "errors": sum(outcome.result is None for outcome in outcomes),
+            },
+            "results": rows,
+        }
+        files.write_json(self._context.out / EXECUTED, document)
         write_part(self._context.out, self._report(outcomes))
 
     def close(self) -> None:
@@ -184,6 +208,8 @@ class Execute:
             target=target,
             files=action.files,
             keys=action.keys,
+            judged=action.judged,
+            former=made.read(self._context.data, action.actor_name),
         )
 
     def _check_share(self, chosen: Sequence[PlannedAction]) -> None:
@@ -192,89 +218,50 @@ class Execute:
         # Those that an earlier try has moved already count as there, or what was a small share would grow as it is carried out.
         there |= {self._context.data / file.path for action in chosen for file in action.files}
         if going > LARGEST_SHARE * len(there) and not self._params.force:
-            raise UserError(
+            self._refuse(
                 f"{going} of the library's {len(there)} files would go to the trash, more than half: "
                 f"look at {self._params.plan}, then give force=true if you mean it"
             )
 
-    def _claim(self, plan: ActionPlan, chosen: Sequence[PlannedAction]) -> None:
-        """A plan is used once: an empty one as a whole, otherwise each of its actions, so that types can be carried out one after the other."""
-        earlier = self._journal.claim_plan(plan.id, self._context.run)
+    def _unused(self, plan: ActionPlan, chosen: Sequence[PlannedAction]) -> Sequence[PlannedAction]:
+        """The actions that no other run has carried out: each is used once, and an empty plan as a whole."""
         used = self._journal.runs_of_plan(plan.id)
         others = {
-            used[key]
-            for key in (action.id_in(plan.id) for action in chosen)
-            if key in used and used[key] != self._context.run
+            name: run
+            for action in chosen
+            if (run := used.get(name := action.id_in(plan.id), self._context.run)) != self._context.run
         }
-        if others or (earlier is not None and not chosen):
-            raise UserError(
-                f"{self._params.plan} was carried out before, by {min(others) if others else earlier}: make a new plan"
+        left = [action for action in chosen if action.id_in(plan.id) not in others]
+        earlier = self._journal.claim_plan(plan.id, self._context.run) if self._context.execute else None
+        if not left and (others or earlier is not None):
+            by = min(others.values()) if others else earlier
+            self._refuse(f"{self._params.plan} was carried out before, by {by}: make a new plan")
+        elif others:
+            self._warn(
+                f"{len(others)} actions of the plan were carried out before, by {min(others.values())}, and are passed over"
             )
+        return left
+
+    def _refuse(self, message: str) -> None:
+        """Stop a run that acts; a preview tells what would stop it."""
+        if self._context.execute:
+            raise UserError(message)
+        self._warn(f"execute=true would be refused: {message}")
+
+    def _warn(self, message: str) -> None:
+        self._warnings.append(message)
+        self._context.log.warning("%s: %s", self._context.label, message)
 
     def _adopted(self, state: str, record: ActionRecord) -> tuple[str, ActionRecord]:
-        """What another run began and could not do (no image came, none passed) this one may try again."""
-        if record.run == self._context.run:
+        """What another run began and did not touch the library for, this one goes on with."""
+        if record.run == self._context.run or state not in (INTENT, STAGED, MADE, FAILED):
             return state, record
-        record = replace(record, run=self._context.run, attempts=0)
-        self._journal.note(record, INTENT)
-        return INTENT, record
-
-    def _still_staged(self, record: ActionRecord) -> bool:
-        path = self._replacement.staged(record.id)
-        return record.image is not None and path.is_file() and files.sha256_of(path) == record.image.sha256
-
-    def _make(self, action: PlannedAction, record: ActionRecord) -> ActionRecord:
-        """Make images until one passes the same look that condemned the old one.
-
-        Raises:
-            ItemError: None passed; the old image stays.
-        """
-        actor = self._actor(action)
-        reasons: list[str] = []
-        while record.attempts < self._params.attempts:
-            seed = _seed_of(action, record.attempts)
-            try:
-                image = self._attempt(actor, action, record, seed)
-            except _NotGood as error:
-                reasons.append(str(error))
-                record = with_attempt(record)
-                self._journal.note(record, INTENT)
-                continue
-            record = with_image(record, image)
-            self._journal.note(record, MADE)
-            failpoint("execute.made")
-            return record
-        files.remove(self._replacement.staged(record.id))
-        self._journal.note(record, FAILED)
-        raise ItemError(
-            f"none of {self._params.attempts} new images passed, the old one stays: {'; '.join(reasons) or 'tried before'}"
-        )
-
-    def _attempt(self, actor: Actor, action: PlannedAction, record: ActionRecord, seed: int) -> MadeRecord:
-        make = action.make
-        request = ImageRequest(
-            key=f"{record.id}/{record.attempts}",
-            prompt=make.prompt,
-            width=make.width,
-            height=make.height,
-            steps=make.steps,
-            seed=seed,
-            facts=judging.facts_of(actor),
-        )
-        try:
-            made_image = self._image.make(request)
-        except Refused as error:
-            raise _NotGood(f"seed {seed} was refused: {error}") from error
-        data = _as_jpeg(made_image.data, actor.name)
-        staged = self._replacement.staged(record.id)
-        files.write_bytes(staged, data)
-        failpoint("execute.staged")
-        picture = pictures.load(staged)
-        assessment = judging.assess(self._vision, actor, picture, self._params.prompt)
-        if not assessment.good:
-            raise _NotGood(f"seed {seed}: {assessment.reason}")
-        self._context.operations.record("make", record.target, action=record.id, seed=seed, model=made_image.model)
-        return MadeRecord(picture.sha256, made_image.model, make.prompt, seed, record.id, now())
+        if state == FAILED:
+            # None passed; a new run is a new chance.
+            state, record = INTENT, replace(record, attempts=0, image=None)
+        record = replace(record, run=self._context.run)
+        self._journal.note(record, state)
+        return state, record
 
     def _actor(self, action: PlannedAction) -> Actor:
         actor = self._library.by_name(action.actor_name)
@@ -284,23 +271,28 @@ class Execute:
 
     def _report(self, outcomes: Sequence[Outcome[Executed]]) -> ReportPart:
         results = [outcome.result for outcome in outcomes if outcome.result is not None]
-        failed = [outcome for outcome in outcomes if outcome.result is None]
-        done = [result for result in results if result.done]
-        trashed = sum(result.trashed for result in done)
+        failed = len(outcomes) - len(results)
+        files_gone = sum(result.trashed for result in results)
         if self._context.execute:
-            headline = f"{len(done)} of {len(outcomes)} actions carried out, {trashed} files in the trash, {len(failed)} failed."
-            if done:
-                headline += f" Take it back: callsheet undo {'/'.join(Path(self._context.run).parts[-2:])}"
+            headline = f"{len(results)} of {len(outcomes)} actions carried out, {files_gone} files in the trash, {failed} failed."
+            if results:
+                headline += f" Take it back: callsheet undo {os.path.relpath(self._context.run)}"
         else:
-            headline = f"Preview: {len(results)} actions could be carried out, {len(failed)} could not. Nothing was changed; execute=true acts."
-        counts = Counter(result.action for result in done)
+            headline = f"Preview: {len(results)} actions could be carried out, {failed} could not. Nothing was changed; execute=true acts."
+        counts = Counter(result.action for result in results)
+        acted = "done" if self._context.execute else "to do"
         return ReportPart(
             headline=headline,
-            counts=[("files moved to the trash", trashed)]
-            + [
-                (judging.BADGES[action].word + ", done", counts[action]) for action in judging.CHANGES if counts[action]
+            counts=[
+                (f"files {'moved' if self._context.execute else 'that would go'} to the trash", files_gone),
+                *(
+                    (f"{judging.BADGES[action].word}, {acted}", counts[action])
+                    for action in judging.CHANGES
+                    if counts[action]
+                ),
             ],
             entries=[self._entry(outcome) for outcome in outcomes],
+            warnings=self._warnings,
         )
 
     def _entry(self, outcome: Outcome[Executed]) -> Entry:
@@ -309,43 +301,45 @@ class Execute:
             return Entry(
                 outcome.key, outcome.key, badge=judging.BADGES[judging.ERROR], notes=[f"Not done: {outcome.error}"]
             )
+        pictures = self._before(result)
         if not result.done or result.image is None:
+            note = f"Would make a new image and move {result.trashed} files to the trash"
             return Entry(
-                outcome.key, outcome.key, notes=[f"Would make a new image and move {result.trashed} files to the trash"]
+                outcome.key,
+                outcome.key,
+                badge=judging.BADGES[result.action],
+                pictures=pictures,
+                notes=[result.reason, note],
             )
-        shown = []
-        with contextlib.suppress(OSError):
-            if name := thumbnail(self._context.data / result.target, self._context.out / "pictures", result.actor_name):
-                shown.append(
-                    Shown(f"{self._context.label}/pictures/{name}", "after", f"New base image of {result.actor_name}")
-                )
+        pictures += self._shown(
+            self._context.data / result.target, result.actor_name, "after", f"New base image of {result.actor_name}"
+        )
         note = f"New image made with seed {result.image.seed} and verified; {result.trashed} files moved to the trash"
-        facts = [("Made by", result.image.model), ("Attempts", str(result.attempts + 1))]
+        facts = [("Made by", result.image.model), ("Images made", str(result.images_made))]
         return Entry(
-            outcome.key, outcome.key, badge=_done_badge(result.action), pictures=shown, notes=[note], facts=facts
+            outcome.key, outcome.key, badge=_done_badge(result.action), pictures=pictures, notes=[note], facts=facts
         )
 
+    def _before(self, result: Executed) -> list[Shown]:
+        """The image that was judged, unless a step of this run has shown it: where it was, or in the trash."""
+        if result.judged is None or list(self._context.out.parent.glob(f"*/pictures/{result.actor_name}.jpg")):
+            return []
+        places = (self._replacement.in_trash(result.id, result.judged), self._context.data / result.judged)
+        path = next((place for place in places if place.is_file()), places[1])
+        return self._shown(
+            path, f"{result.actor_name}.before", "before", f"Base image of {result.actor_name} as it was"
+        )
 
-class _NotGood(Exception):
-    """One attempt that did not pass."""
-
-
-def _as_jpeg(data: bytes, name: str) -> bytes:
-    """The image as it will be stored; what a backend sent as JPEG stays byte for byte."""
-    try:
-        picture = pictures.decode(data, f"the new image of {name}")
-    except ItemError as error:
-        raise _NotGood(f"what came back is no image: {error}") from error
-    return data if data.startswith(b"\xff\xd8\xff") else pictures.encode_jpeg(picture.image)
-
-
-def _seed_of(action: PlannedAction, attempt: int) -> int:
-    """The plan's seed first, then others that follow from it."""
-    return action.make.seed if attempt == 0 else random.Random(f"{action.make.seed}/{attempt}").randrange(2**31)  # noqa: S311 - to be repeatable
+    def _shown(self, path: Path, name: str, caption: str, alt: str) -> list[Shown]:
+        with contextlib.suppress(OSError):
+            if (file := thumbnail(path, self._context.out / "pictures", name)) is not None:
+                return [Shown(f"{self._context.label}/pictures/{file}", caption, alt)]
+        return []
 
 
 def _executed(action: PlannedAction, record: ActionRecord, *, done: bool) -> Executed:
     return Executed(
+        id=record.id,
         actor_id=action.actor_id,
         actor_name=action.actor_name,
         action=action.action,
@@ -353,8 +347,9 @@ def _executed(action: PlannedAction, record: ActionRecord, *, done: bool) -> Exe
         done=done,
         trashed=len(record.files),
         target=record.target,
+        judged=action.judged[0] if action.judged else None,
         image=record.image,
-        attempts=record.attempts,
+        images_made=record.attempts + 1 if done else 0,
     )
 
 

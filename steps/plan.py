@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
+from PIL import Image
+
 from runner import files
 from runner.errors import ItemError, UserError
 from runner.files import plain_name, under
@@ -18,11 +20,13 @@ from runner.report_parts import Entry, ReportPart, write_part
 from runner.run import now
 from runner.step import Item, Results, StepContext
 from steps import judging
-from steps.backends.protocols import ImageMaker, ImageRequest
+from steps.backends.protocols import ImageMaker, ImageRequest, Vision
 from steps.library import layout
 from steps.library.actors import Actor, Library
 from steps.library.documents import read_checked
+from steps.library.journal import Journal
 from steps.library.mirror import Storage
+from steps.library.pictures import Picture
 from steps.library.plans import PLAN, VERSION, Making, PlannedAction, PlannedFile, PlannedKey, library_id
 
 PROMPT = """Professional full-body studio portrait of one person, standing, facing the camera, the whole figure from head to shoes in the frame,
@@ -74,12 +78,16 @@ class Plan:
     # What goes is read from the disk of now; an answer of another run would be a stale inventory.
     reuses_answers: ClassVar[bool] = False
 
-    def __init__(self, params: PlanParams, context: StepContext, image: ImageMaker, storage: Storage) -> None:
+    def __init__(
+        self, params: PlanParams, context: StepContext, vision: Vision, image: ImageMaker, storage: Storage
+    ) -> None:
         self._params = params
         self._context = context
+        self._vision = vision
         self._image = image
         self._storage = storage
         self._library = Library(context.data)
+        self._journal = Journal(context.ledger)
         self._document = read_checked(Path(params.assessments), RESULTS_SCHEMA)
 
     def items(self) -> Sequence[Item[Mapping[str, Any]]]:
@@ -180,19 +188,28 @@ class Plan:
         params = self._params
         seed = params.seed
         if seed == -1:
-            # Another bad image of the same actor gets another seed; the same situation gets the same one.
-            seed = random.Random(f"{self._context.seed}/{actor.name}/{judged}").randrange(2**31)  # noqa: S311 - to be repeatable
+            # Another bad image, or a plan before this one whose images all failed, gets another seed; the same situation the same one.
+            failures = self._journal.failures_of(str(self._context.data.resolve()), actor.name)
+            seed = random.Random(f"{self._context.seed}/{actor.name}/{judged}/{failures}").randrange(2**31)  # noqa: S311 - to be repeatable
         return Making(judging.filled(params.prompt, actor), params.width, params.height, params.steps, seed)
 
     def _estimate(self, actions: Sequence[PlannedAction]) -> dict[str, Any]:
-        """The most that carrying out the plan may cost in image calls, first attempts only; null when no price is known."""
-        costs = [self._image.estimate(_request(action)) for action in actions]
+        """The most that the first image of each action and the look at it may cost; null when a price is unknown."""
+        costs = [cost for action in actions for cost in self._costs(action)]
         known = [cost for cost in costs if cost is not None]
         return {
             "images": len(actions),
             "usd": round(sum(known), 4) if len(known) == len(costs) else None,
             "image_backend": self._image.identity,
+            "vision_backend": self._vision.identity,
         }
+
+    def _costs(self, action: PlannedAction) -> tuple[float | None, float | None]:
+        make = action.make
+        request = ImageRequest("estimate", make.prompt, make.width, make.height, make.steps, make.seed)
+        blank = Picture(Image.new("RGB", (make.width, make.height)), sha256="")
+        question = judging.question(self._actor(action.actor_name), blank, judging.PROMPT)
+        return self._image.estimate(request), self._vision.estimate(question)
 
     def _report(
         self, actions: Sequence[PlannedAction], failures: Sequence[str], estimate: Mapping[str, Any]
@@ -205,13 +222,6 @@ class Plan:
             entries=[_entry(action) for action in actions],
             warnings=failures,
         )
-
-
-def _request(action: PlannedAction) -> ImageRequest:
-    make = action.make
-    return ImageRequest(
-        key="estimate", prompt=make.prompt, width=make.width, height=make.height, steps=make.steps, seed=make.seed
-    )
 
 
 def _entry(action: PlannedAction) -> Entry:

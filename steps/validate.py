@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -82,7 +82,15 @@ class Validate:
         self._library = Library(context.data)
 
     def items(self) -> Sequence[Item[Subject]]:
-        """One item an actor."""
+        """One item an actor.
+
+        Raises:
+            UserError: A selection that names nobody, or an id to protect that nobody has.
+        """
+        if unknown := sorted(set(self._params.protect) - {actor.id for actor in self._library.actors()}):
+            raise UserError(
+                f"{self._context.label}.protect: {unknown} are ids of nobody, so that somebody may not be protected who should be"
+            )
         chosen = self._library.select(self._params.actors, sample=self._params.sample, seed=self._context.seed)
         return [self._item(self._subject(actor)) for actor in chosen]
 
@@ -99,7 +107,7 @@ class Validate:
 
     def finish(self, results: Results[Verdict]) -> None:
         """Write results.json and the report's part."""
-        verdicts = [_verdict_of(outcome) for outcome in results]
+        verdicts = [self._accepted(_verdict_of(outcome)) for outcome in results]
         ids = {actor.name: actor.id for actor in self._library.actors()}
         rows = [_row(verdict, ids.get(verdict.actor_name, verdict.actor_id)) for verdict in verdicts]
         truth = _read_truth(self._params.truth)
@@ -115,13 +123,8 @@ class Validate:
     def _item(self, subject: Subject) -> Item[Subject]:
         params = self._params
         where = None if subject.image is None else self._relative(subject.image)
-        settings = (
-            params.votes,
-            sorted(params.protect),
-            params.accept_low_confidence,
-            params.prompt,
-            self._vision.identity,
-        )
+        # Whether low confidence is accepted is decided when results are written: it asks nobody anything.
+        settings = (params.votes, subject.actor.id in params.protect, params.prompt, self._vision.identity)
         return Item(subject.actor.name, subject, (subject.actor, subject.image, where, subject.problem, *settings))
 
     def _look(self, actor: Actor, image: Path) -> Verdict:
@@ -152,9 +155,15 @@ class Validate:
             return SKIP, last.reason + doubts
         action = BLURRY if any(vote.action == BLURRY for vote in votes) else MISMATCH
         sure = any(vote.confidence != "low" for vote in votes)
-        if action == MISMATCH and not sure and not self._params.accept_low_confidence:
+        if action == MISMATCH and not sure:
             return REVIEW, last.reason
         return action, last.reason
+
+    def _accepted(self, verdict: Verdict) -> Verdict:
+        """The verdict, with a mismatch of low confidence counted where the recipe says so."""
+        if verdict.action == REVIEW and self._params.accept_low_confidence:
+            return replace(verdict, action=MISMATCH)
+        return verdict
 
     def _relative(self, image: Path) -> str:
         return image.relative_to(self._library.root).as_posix()
@@ -252,8 +261,3 @@ def _read_truth(path: str | None) -> Mapping[str, str]:
         return {str(name): str(entry["expected"]) for name, entry in document["actors"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: is no truth.json of `callsheet sample`: needs /actors/NAME/expected") from error
-
-
-def changes(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The rows of results.json that ask for a new image."""
-    return [row for row in rows if row["action"] in judging.CHANGES and row["success"]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ACTORS = "actorsData.json"
 GROUPS = "groups.yaml"
-# Ours: root id, lock, images in the making and the trash. A leading dot keeps it out of people's way.
+# Ours: lock, images in the making and the trash. A leading dot keeps it out of people's way.
 OWN = ".callsheet"
 
 

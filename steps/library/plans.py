@@ -223,6 +223,11 @@ def _action(row: Mapping[str, Any], where: str) -> PlannedAction:
             )
         if (first := seen.setdefault(path, index)) != index:
             raise UserError(f"{where}/files/{index}/path: {path!r} stands at /files/{first} already")
+    for index, key in enumerate(row["keys"]):
+        if not key["key"].startswith(folder) or ".." in key["key"].split("/"):
+            raise UserError(
+                f"{where}/keys/{index}/key: {key['key']!r} is not below {folder}: an action touches its own actor's objects only"
+            )
     return PlannedAction(
         actor_id=row["actor_id"],
         actor_name=row["actor_name"],

@@ -7,100 +7,32 @@ action rolls forward from the state that the ledger holds. `undo` walks back the
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import NamedTuple
 
 from runner import files
-from runner.errors import ItemError
+from runner.errors import ItemError, RunStopped
 from runner.failpoints import failpoint
-from runner.ledger import Ledger
 from runner.operations import Operations
 from runner.run import now
 from steps.library import layout, made
-from steps.library.made import MadeRecord
+from steps.library.journal import DONE, MOVING, UNDOING, UNDONE, UNTOUCHED, ActionRecord, Journal
 from steps.library.mirror import Storage, StoredObject
 from steps.library.plans import PlannedFile, PlannedKey
 
-INTENT, MADE, MOVING, DONE, FAILED, UNDOING, UNDONE = "intent", "made", "moving", "done", "failed", "undoing", "undone"
+
+class HalfDone(RunStopped):
+    """An action can't go on though its files are on their way: the run must not count it as over."""
 
 
-@dataclass(frozen=True)
-class ActionRecord:
-    """An action as the ledger holds it: all that is needed to finish it or to take it back.
+class Undone(NamedTuple):
+    """What an undo could put back, and what was nowhere any more."""
 
-    Attributes:
-        attempts: Images that were made and did not pass.
-        image: What was made and verified, once it was.
-    """
-
-    id: str
-    plan: str
-    run: str
-    library: str
-    actor_name: str
-    action: str
-    target: str
-    files: tuple[PlannedFile, ...]
-    keys: tuple[PlannedKey, ...]
-    attempts: int = 0
-    image: MadeRecord | None = None
-
-
-class Journal:
-    """The ledger's table of actions."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def read(self, action_id: str) -> tuple[str, ActionRecord] | None:
-        """State and record of an action, or None when it was never begun."""
-        row = self._ledger.row("SELECT state, record FROM actions WHERE id = ?", (action_id,))
-        return None if row is None else (str(row[0]), _record_from(row[1]))
-
-    def of_run(self, run: str) -> Iterator[tuple[str, ActionRecord]]:
-        """State and record of each action of a run, in the order in which they were begun."""
-        for state, record in self._ledger.rows(
-            "SELECT state, record FROM actions WHERE run = ? ORDER BY at, id", (run,)
-        ):
-            yield str(state), _record_from(record)
-
-    def begin(self, record: ActionRecord) -> None:
-        """Write down what is about to happen, durably."""
-        values = (record.id, record.plan, record.run, INTENT, json.dumps(asdict(record)), time.time())
-        self._ledger.execute(
-            "INSERT INTO actions (id, plan, run, state, record, at) VALUES (?, ?, ?, ?, ?, ?)", values, durable=True
-        )
-
-    def note(self, record: ActionRecord, state: str) -> None:
-        """Write down how far an action has come, durably."""
-        values = (record.run, state, json.dumps(asdict(record)), record.id)
-        self._ledger.execute("UPDATE actions SET run = ?, state = ?, record = ? WHERE id = ?", values, durable=True)
-
-    def claim_plan(self, plan_id: str, run: str) -> str | None:
-        """Say that a run carries out a plan; returns the run that did so before, if that is another one."""
-
-        def work(connection: sqlite3.Connection) -> str | None:
-            row = connection.execute("SELECT run FROM plans WHERE id = ?", (plan_id,)).fetchone()
-            if row is None:
-                connection.execute("INSERT INTO plans (id, run, at) VALUES (?, ?, ?)", (plan_id, run, time.time()))
-                return None
-            return None if row[0] == run else str(row[0])
-
-        return self._ledger.commit(work, durable=True)
-
-    def runs_of_plan(self, plan_id: str) -> dict[str, str]:
-        """Which run touched the library for which action of a plan: action id -> run. Actions that came to nothing are not among them."""
-        return dict(
-            self._ledger.rows(
-                "SELECT id, run FROM actions WHERE plan = ? AND state NOT IN (?, ?, ?)", (plan_id, INTENT, MADE, FAILED)
-            )
-        )
+    restored: int
+    missing: tuple[str, ...]
 
 
 class Replacement:
@@ -135,10 +67,32 @@ class Replacement:
                 )
         if record.target not in planned and (self._root / record.target).exists():
             raise ItemError(f"{record.target} has appeared since the plan was made: make a new plan")
+        self._check_keys(record)
 
     def finish(self, record: ActionRecord) -> None:
-        """Roll an action with a verified image forward to its end."""
+        """Roll an action with a verified image forward to its end.
+
+        Raises:
+            HalfDone: A file is in the way; the same command goes on once it is moved.
+            OSError: The disk failed.
+        """
+        if record.image is None:
+            raise ItemError(f"{record.actor_name}: has no new image: nothing was moved")
         self._journal.note(record, MOVING)
+        try:
+            self._move(record)
+        except FileExistsError as error:
+            raise HalfDone(
+                f"{record.actor_name}: {error}. Move that file away, or take the action back with `callsheet undo`"
+            ) from error
+
+    def _check_keys(self, record: ActionRecord) -> None:
+        there = {str(item.key) for item in self._storage.inventory(PurePosixPath("actors", record.actor_name))}
+        gone = [key.key for key in record.keys if key.key not in there]
+        if gone:
+            raise ItemError(f"{gone[0]} is not in the library's mirror: make a new plan")
+
+    def _move(self, record: ActionRecord) -> None:
         failpoint("execute.moving")
         for key in record.keys:
             self._storage.to_trash(_stored(key), record.id)
@@ -154,44 +108,56 @@ class Replacement:
 
     def undo_fault(self, state: str, record: ActionRecord) -> str | None:
         """Why an action can't be taken back (something changed since), or None."""
-        target = self._root / record.target
-        if state == DONE and record.image is not None:
-            if not target.is_file():
-                return f"{record.target} is gone"
-            if files.sha256_of(target) != record.image.sha256:
-                return f"{record.target} has changed since"
-        if state in (DONE, MOVING):
-            return self._trash_fault(record)
-        return None
+        if state in UNTOUCHED:
+            return None
+        return self._target_fault(state, record) or self._trash_fault(state, record)
 
-    def undo(self, record: ActionRecord) -> int:
-        """Put back what an action moved; returns how many files. May be repeated."""
+    def undo(self, record: ActionRecord) -> Undone:
+        """Put back what an action moved. May be repeated."""
         self._journal.note(record, UNDOING)
         failpoint("undo.begun")
-        target, kept = self._root / record.target, self._trash(record) / "made.jpg"
-        ours = record.image is not None and target.is_file() and files.sha256_of(target) == record.image.sha256
-        if ours and not kept.exists():
+        target, kept = self._root / record.target, self._kept(record)
+        if self._is_new(target, record) and not kept.exists():
             files.move(target, kept)
             self._operations.record("trash", record.target, action=record.id)
             failpoint("undo.taken_away")
-        restored = 0
-        for file in record.files:
-            source = self._in_trash(record, file.path)
-            if source.exists() and files.move(source, self._root / file.path):
-                self._operations.record("restore", file.path, action=record.id, sha256=file.sha256)
-                restored += 1
-                failpoint("undo.restored")
+        restored = sum(self._restore(record, file) for file in record.files)
+        missing = tuple(file.path for file in record.files if not (self._root / file.path).exists())
         self._storage.restore(record.id)
-        files.remove(made.path_of(self._root, record.actor_name))
+        self._forget_made(record)
         files.remove(self.staged(record.id))
+        self._close_entry(record)
         self._journal.note(record, UNDONE)
-        return restored
+        return Undone(restored, missing)
+
+    def _restore(self, record: ActionRecord, file: PlannedFile) -> bool:
+        source = self.in_trash(record.id, file.path)
+        if not source.exists():
+            return False
+        files.move(source, self._root / file.path)
+        self._operations.record("restore", file.path, action=record.id, sha256=file.sha256)
+        failpoint("undo.restored")
+        return True
+
+    def _forget_made(self, record: ActionRecord) -> None:
+        """Put back the record of the image that was replaced, where the one that stands is this action's."""
+        stands = made.read(self._root, record.actor_name)
+        if stands is None or stands.action != record.id:
+            return
+        if record.former is None:
+            files.remove(made.path_of(self._root, record.actor_name))
+        else:
+            made.write(self._root, record.actor_name, record.former)
 
     def _to_trash(self, record: ActionRecord, file: PlannedFile) -> None:
-        source, kept = self._root / file.path, self._in_trash(record, file.path)
+        source, kept = self._root / file.path, self.in_trash(record.id, file.path)
         if os.path.lexists(kept) and os.path.lexists(source):
             # Moved by an earlier try, and what stands there now came later: the new image, or a person's file.
             files.sync_folder(kept.parent)
+        elif not os.path.lexists(kept) and not os.path.lexists(source):
+            # Somebody deleted, between two tries, what was to go anyway.
+            self._operations.record("missing", file.path, action=record.id)
+            return
         else:
             files.move(source, kept)
         # A try that was cut off may have moved it without saying so; said twice is better than never.
@@ -216,34 +182,65 @@ class Replacement:
     def _trash(self, record: ActionRecord) -> Path:
         return self._root / layout.OWN / "trash" / record.id
 
-    def _in_trash(self, record: ActionRecord, path: str) -> Path:
-        return self._trash(record) / "files" / path
+    def in_trash(self, action_id: str, path: str) -> Path:
+        """Where an action puts a file of the library."""
+        return self._root / layout.OWN / "trash" / action_id / "files" / path
 
-    def _trash_fault(self, record: ActionRecord) -> str | None:
+    def _kept(self, record: ActionRecord) -> Path:
+        """Where an undo puts the image that we made."""
+        return self._trash(record) / "made.jpg"
+
+    def _is_new(self, path: Path, record: ActionRecord) -> bool:
+        return record.image is not None and path.is_file() and files.sha256_of(path) == record.image.sha256
+
+    def _target_fault(self, state: str, record: ActionRecord) -> str | None:
+        target = self._root / record.target
+        if self._is_new(target, record):
+            return None
+        if state == DONE:
+            return f"{record.target} {'has changed since' if target.is_file() else 'is gone'}"
+        former = next((file for file in record.files if file.path == record.target), None)
+        if not target.exists() or (former is not None and files.sha256_of(target) == former.sha256):
+            return None
+        return f"{record.target} has appeared since"
+
+    def _trash_fault(self, state: str, record: ActionRecord) -> str | None:
         for file in record.files:
-            in_trash, original = self._in_trash(record, file.path), self._root / file.path
-            if not in_trash.exists():
-                if original.is_file() and files.sha256_of(original) == file.sha256:
-                    continue
+            in_trash, original = self.in_trash(record.id, file.path), self._root / file.path
+            if in_trash.exists():
+                if original.exists() and file.path != record.target:
+                    return f"{file.path} has appeared since"
+            elif state == DONE and not (original.is_file() and files.sha256_of(original) == file.sha256):
                 return f"{file.path} is no longer in the trash (emptied?)"
-            if original.exists() and file.path != record.target:
-                return f"{file.path} has appeared since"
         return None
 
     def _write_entry(self, record: ActionRecord, *, complete: bool) -> None:
         """The trash explains itself, without ledger or run."""
+        if record.files or record.keys:
+            self._explain(record, record.action, record.files, complete=complete)
+
+    def _close_entry(self, record: ActionRecord) -> None:
+        """After an undo only the image that we made is left in the trash, or nothing."""
+        kept = self._kept(record)
+        if kept.is_file():
+            left = PlannedFile("made.jpg", files.sha256_of(kept), kept.stat().st_size)
+            self._explain(record, f"undone {record.action}", [left], complete=True)
+            files.remove_tree(self._trash(record) / "files")
+        else:
+            files.remove_tree(self._trash(record))
+
+    def _explain(self, record: ActionRecord, action: str, what: Sequence[PlannedFile], *, complete: bool) -> None:
         entry = {
-            "action": record.action,
+            "action": action,
             "actor_name": record.actor_name,
             "plan": record.plan,
             "run": record.run,
             "moved_at": now(),
             "complete": complete,
-            "files": [asdict(file) for file in record.files],
+            "files": [asdict(file) for file in what],
             "keys": [asdict(key) for key in record.keys],
         }
-        if record.files or record.keys:
-            files.write_json(self._trash(record) / "entry.json", entry)
+        files.write_json(self._trash(record) / "entry.json", entry)
 
 
 def sweep_own(root: Path) -> None:
@@ -253,24 +250,5 @@ def sweep_own(root: Path) -> None:
         files.sweep_temporaries(folder, deep=False)
 
 
-def with_image(record: ActionRecord, image: MadeRecord) -> ActionRecord:
-    """The record once its image is made and verified."""
-    return replace(record, image=image)
-
-
-def with_attempt(record: ActionRecord) -> ActionRecord:
-    """The record after one more image that did not pass."""
-    return replace(record, attempts=record.attempts + 1)
-
-
 def _stored(key: PlannedKey) -> StoredObject:
     return StoredObject(PurePosixPath(key.key), key.size, key.etag)
-
-
-def _record_from(text: str) -> ActionRecord:
-    value: dict[str, Any] = json.loads(text)
-    image: Mapping[str, Any] | None = value["image"]
-    value["files"] = tuple(PlannedFile(**file) for file in value["files"])
-    value["keys"] = tuple(PlannedKey(**key) for key in value["keys"])
-    value["image"] = None if image is None else MadeRecord(**image)
-    return ActionRecord(**value)

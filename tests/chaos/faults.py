@@ -9,15 +9,15 @@ from typing import IO, Any
 
 from runner import files, remote
 from runner.failpoints import failpoint
-from steps.library import transaction
+from steps.library import journal, transaction
 
 
 def done_first() -> None:
     """The journal says `done` before anything is moved."""
     finish = transaction.Replacement.finish
 
-    def faulty(self: transaction.Replacement, record: transaction.ActionRecord) -> None:
-        self._journal.note(record, transaction.DONE)
+    def faulty(self: transaction.Replacement, record: journal.ActionRecord) -> None:
+        self._journal.note(record, journal.DONE)
         note = self._journal.note
         self._journal.note = lambda record, state: None  # type: ignore[method-assign]
         try:

@@ -24,7 +24,7 @@ from steps.backends.protocols import Answer, MadeImage
 from steps.execute import Execute, ExecuteParams
 from steps.library.pictures import encode_jpeg
 from steps.library.plans import Making, PlannedAction, PlannedFile
-from steps.library.transaction import DONE, UNDONE, ActionRecord
+from steps.library.journal import DONE, UNDONE, ActionRecord
 from tests.chaos import faults
 from tests.chaos.conftest import Record
 from tests.chaos.model import Operation, Recorder, State, lay_out

@@ -17,8 +17,9 @@ from runner.ledger import Ledger
 from steps.execute import Execute, ExecuteParams
 from steps.library import trash
 from steps.library.actors import Library
+from steps.library.journal import DONE, FAILED, UNDONE, Journal
 from steps.library.mirror import Storage
-from steps.library.transaction import DONE, FAILED, UNDONE, Journal, Replacement
+from steps.library.transaction import Replacement
 from steps.plan import Plan, PlanParams
 from steps.validate import Validate, ValidateParams
 from tests.library import (
@@ -54,7 +55,7 @@ class Owner:
         self.engine.run(Validate(ValidateParams(), looked, self.vision), run)
         planned = context(self.ledger, self.folder, self.library, label="plan", run=run)
         parameters = PlanParams(assessments=str(looked.out / "results.json"), width=64, height=96, **params)
-        self.engine.run(Plan(parameters, planned, self.images, self.mirror), run)
+        self.engine.run(Plan(parameters, planned, self.vision, self.images, self.mirror), run)
         return planned.out / "action_plan.json"
 
     def execute(self, plan: Path, run: str = "executing", *, act: bool = True, **params: Any) -> dict[str, Any]:
@@ -107,7 +108,12 @@ def test_a_plan_says_what_goes_and_what_comes_and_changes_nothing(owner: Owner) 
     assert document["total_actors_checked"] == 3
     assert document["actions_needed"] == 2
     assert document["summary"] == {"create_base_image": 0, "recreate_blurry": 1, "recreate_mismatch": 1}
-    assert document["estimate"] == {"images": 2, "usd": 0.08, "image_backend": "scripted images"}
+    assert document["estimate"] == {
+        "images": 2,
+        "usd": 0.084,
+        "image_backend": "scripted images",
+        "vision_backend": "scripted vision",
+    }
     row = document["actions"][0]
     assert row["success"] is False
     home = "actors/0001_bek"
@@ -254,7 +260,7 @@ def test_images_are_made_again_until_one_passes(owner: Owner) -> None:
     owner.images.refuse = 1
     rows = owner.execute(plan, actions=["recreate_blurry"])
     # The first was refused by the image backend, the second did not match, the third passed.
-    assert rows["0001_bek"]["attempts"] == 2
+    assert rows["0001_bek"]["images_made"] == 3
     seeds = [request.seed for request in owner.images.requests]
     assert len(set(seeds)) == 3
     assert seeds[0] == json.loads(plan.read_text())["actions"][0]["make"]["seed"]

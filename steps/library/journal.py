@@ -1,0 +1,117 @@
+"""The journal of actions on a library: what is about to happen, in full and durable, before anything is touched."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from runner.ledger import Ledger
+from steps.library.made import MadeRecord
+from steps.library.plans import PlannedFile, PlannedKey
+
+INTENT = "intent"  # written down, nothing made
+STAGED = "staged"  # an image is made and waits to be verified
+MADE = "made"  # and is verified
+MOVING = "moving"  # files are on their way to the trash
+DONE = "done"
+FAILED = "failed"  # no image passed; nothing was touched
+UNDOING = "undoing"
+UNDONE = "undone"
+# The library is as it was.
+UNTOUCHED = (INTENT, STAGED, MADE, FAILED)
+
+
+@dataclass(frozen=True)
+class ActionRecord:
+    """An action as the ledger holds it: all that is needed to finish it or to take it back.
+
+    Attributes:
+        judged: The image that was judged (path and SHA-256), or None where there was none.
+        attempts: Images that were made and did not pass.
+        image: The new image, once one is made.
+        former: The record of the base image of ours that it replaces, if that was one.
+    """
+
+    id: str
+    plan: str
+    run: str
+    library: str
+    actor_name: str
+    action: str
+    target: str
+    files: tuple[PlannedFile, ...]
+    keys: tuple[PlannedKey, ...]
+    judged: tuple[str, str] | None = None
+    attempts: int = 0
+    image: MadeRecord | None = None
+    former: MadeRecord | None = None
+
+
+class Journal:
+    """The ledger's table of actions."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def read(self, action_id: str) -> tuple[str, ActionRecord] | None:
+        """State and record of an action, or None when it was never begun."""
+        row = self._ledger.row("SELECT state, record FROM actions WHERE id = ?", (action_id,))
+        return None if row is None else (str(row[0]), _record_from(row[1]))
+
+    def of_run(self, run: str) -> Iterator[tuple[str, ActionRecord]]:
+        """State and record of each action of a run, in the order in which they were begun."""
+        for state, record in self._ledger.rows(
+            "SELECT state, record FROM actions WHERE run = ? ORDER BY at, id", (run,)
+        ):
+            yield str(state), _record_from(record)
+
+    def begin(self, record: ActionRecord) -> None:
+        """Write down what is about to happen, durably."""
+        values = (record.id, record.plan, record.run, INTENT, json.dumps(asdict(record)), time.time())
+        self._ledger.execute(
+            "INSERT INTO actions (id, plan, run, state, record, at) VALUES (?, ?, ?, ?, ?, ?)", values, durable=True
+        )
+
+    def note(self, record: ActionRecord, state: str) -> None:
+        """Write down how far an action has come, durably."""
+        values = (record.run, state, json.dumps(asdict(record)), record.id)
+        self._ledger.execute("UPDATE actions SET run = ?, state = ?, record = ? WHERE id = ?", values, durable=True)
+
+    def claim_plan(self, plan_id: str, run: str) -> str | None:
+        """Say that a run carries out a plan; returns the run that did so before, if that is another one."""
+
+        def work(connection: sqlite3.Connection) -> str | None:
+            row = connection.execute("SELECT run FROM plans WHERE id = ?", (plan_id,)).fetchone()
+            if row is None:
+                connection.execute("INSERT INTO plans (id, run, at) VALUES (?, ?, ?)", (plan_id, run, time.time()))
+                return None
+            return None if row[0] == run else str(row[0])
+
+        return self._ledger.commit(work, durable=True)
+
+    def runs_of_plan(self, plan_id: str) -> dict[str, str]:
+        """Which run touched the library for which action of a plan: action id -> run. Actions that came to nothing are not among them."""
+        marks = ",".join("?" * len(UNTOUCHED))
+        query = f"SELECT id, run FROM actions WHERE plan = ? AND state NOT IN ({marks})"  # noqa: S608 - question marks
+        return dict(self._ledger.rows(query, (plan_id, *UNTOUCHED)))
+
+    def failures_of(self, library: str, actor_name: str) -> int:
+        """How many plans for an actor came to nothing, because no image passed."""
+        query = """SELECT count(*) FROM actions WHERE state = ? AND json_extract(record, '$.library') = ?
+                   AND json_extract(record, '$.actor_name') = ?"""
+        return int(self._ledger.row(query, (FAILED, library, actor_name))[0])
+
+
+def _record_from(text: str) -> ActionRecord:
+    value: dict[str, Any] = json.loads(text)
+    value["files"] = tuple(PlannedFile(**file) for file in value["files"])
+    value["keys"] = tuple(PlannedKey(**key) for key in value["keys"])
+    value["judged"] = None if value["judged"] is None else tuple(value["judged"])
+    for name in ("image", "former"):
+        made: Mapping[str, Any] | None = value[name]
+        value[name] = None if made is None else MadeRecord(**made)
+    return ActionRecord(**value)

@@ -1,0 +1,62 @@
+"""Taking back what a run changed in the library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner import files
+from runner.backends import of_run
+from runner.ledger import Ledger
+from runner.operations import Operations
+from steps.library import layout
+from steps.library.journal import FAILED, UNDONE, UNTOUCHED, ActionRecord, Journal
+from steps.library.transaction import Replacement, sweep_own
+
+
+@dataclass
+class UndoReport:
+    """What became of a run's actions."""
+
+    actions: int = 0
+    undone: int = 0
+    restored: int = 0
+    refused: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def acted(run: str, ledger: Ledger) -> bool:
+    """Whether a run changed something that has not been taken back."""
+    return any(state not in (*UNTOUCHED, UNDONE) for state, _ in Journal(ledger).of_run(run))
+
+
+def undo(path: Path, run: str, ledger: Ledger) -> UndoReport:
+    """Take back every action of a run that can be; newest first.
+
+    Args:
+        path: The run's folder.
+        run: Its id in the ledger.
+        ledger: Where its actions are journalled.
+    """
+    journal, report = Journal(ledger), UndoReport()
+    actions = [(state, record) for state, record in journal.of_run(run) if state not in (FAILED, UNDONE)]
+    storage: Any = of_run(path, "storage", ledger) if actions else None
+    for state, record in reversed(actions):
+        report.actions += 1
+        replacement = Replacement(Path(record.library), journal, Operations(path / "operations.jsonl"), storage)
+        _undo_one(replacement, state, record, report)
+    return report
+
+
+def _undo_one(replacement: Replacement, state: str, record: ActionRecord, report: UndoReport) -> None:
+    root = Path(record.library)
+    with files.locked(root / layout.OWN / "lock", f"another run changes {root} at this moment: wait for it"):
+        sweep_own(root)
+        if fault := replacement.undo_fault(state, record):
+            report.refused += (f"{record.actor_name}: {fault}: left as it is",)
+            return
+        done = replacement.undo(record)
+    report.undone += 1
+    report.restored += done.restored
+    report.missing += done.missing
