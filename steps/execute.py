@@ -52,7 +52,6 @@ class ExecuteParams:
 class Executed:
     """What became of one action, or what would."""
 
-    id: str
     actor_id: int
     actor_name: str
     action: str
@@ -63,6 +62,7 @@ class Executed:
     judged: str | None = None
     image: MadeRecord | None = None
     images_made: int = 0
+    id: str = ""
 
 
 class Execute:
@@ -92,7 +92,7 @@ class Execute:
         plan = read_plan(Path(self._params.plan))
         if plan.library_id != library_id(self._context.data):
             raise UserError(
-                f"{self._params.plan} was made for the library {plan.library_path}, not {self._context.data.resolve()}: give data={plan.library_path}"
+                f"{self._params.plan} was made for the library {plan.library_path}, not {self._context.data.resolve()}: give data={plan.library_path}, or make a new plan"
             )
         chosen = [
             action for action in plan.actions if self._params.actions is None or action.action in self._params.actions
@@ -157,6 +157,7 @@ class Execute:
         Raises:
             ItemError: Something changed since.
         """
+        self._replacement.check_unchanged(record)
         found = self._library.base_image(self._actor(action), self._context.hashes)
         where = None if found is None else found.relative_to(self._context.data).as_posix()
         if where != (action.judged[0] if action.judged else None):
@@ -166,7 +167,6 @@ class Execute:
             )
         if action.judged and found is not None and files.sha256_of(found) != action.judged[1]:
             raise ItemError(f"{where} has changed since the plan was made: make a new plan")
-        self._replacement.check_unchanged(record)
 
     def finish(self, results: Results[Executed]) -> None:
         """Write executed.json and the report's part."""
@@ -339,7 +339,6 @@ class Execute:
 
 def _executed(action: PlannedAction, record: ActionRecord, *, done: bool) -> Executed:
     return Executed(
-        id=record.id,
         actor_id=action.actor_id,
         actor_name=action.actor_name,
         action=action.action,
@@ -350,6 +349,7 @@ def _executed(action: PlannedAction, record: ActionRecord, *, done: bool) -> Exe
         judged=action.judged[0] if action.judged else None,
         image=record.image,
         images_made=record.attempts + 1 if done else 0,
+        id=record.id,
     )
 
 
