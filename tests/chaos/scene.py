@@ -184,7 +184,8 @@ def snapshot(scene: Scene) -> dict[str, Any]:
     assert state["data"]
     assert state["runs"]
     plain: dict[str, Any] = json.loads(_named(json.dumps(state), names))
-    return plain
+    # In an order that hangs on no random id.
+    return {key: sorted(value, key=json.dumps) if isinstance(value, list) else value for key, value in plain.items()}
 
 
 def _library(root: Path, names: dict[str, str]) -> Iterator[tuple[str, Any]]:

@@ -20,11 +20,12 @@ from PIL import Image
 from runner import files
 from runner.errors import ItemError
 from runner.step import StepContext
+from steps.backends.local import LocalSettings, LocalStorage
 from steps.backends.protocols import Answer, MadeImage
 from steps.execute import Execute, ExecuteParams
+from steps.library.journal import DONE, UNDONE, ActionRecord
 from steps.library.pictures import encode_jpeg
 from steps.library.plans import Making, PlannedAction, PlannedFile
-from steps.library.journal import DONE, UNDONE, ActionRecord
 from tests.chaos import faults
 from tests.chaos.conftest import Record
 from tests.chaos.model import Operation, Recorder, State, lay_out
@@ -134,12 +135,13 @@ class Repair:
         paths = [path for path in self.original if path.startswith("actors/")]
         self.root = folder / "data"
         lay_out(self.original, self.root)
+        base = f"actors/{ACTOR}/base_image/{ACTOR}_base.jpg"
         self.action = PlannedAction(
             1,
             ACTOR,
             "recreate_blurry",
             "blurred",
-            None,
+            (base, files.sha256_of(self.root / base)) if base in paths else None,
             tuple(PlannedFile(path, files.sha256_of(self.root / path), len(self.original[path])) for path in paths),
             (),
             Making("somebody", 8, 12, 1, 0),
@@ -183,18 +185,19 @@ class Repair:
             run="run",
             execute=True,
             ledger=None,
+            hashes=SimpleNamespace(of=lambda path: files.sha256_of(path) if path.is_file() else None),
             operations=SimpleNamespace(record=lambda *_what, **_more: None),
         )
         judged = {"clarity_reason": "", "match_reason": "", "confidence": "high"}
         vision = SimpleNamespace(ask=lambda _question: Answer({"is_clear": True, "is_match": True, **judged}, "judge"))
         image = SimpleNamespace(make=lambda _request: MadeImage(IMAGE, "painter"))
-        storage = SimpleNamespace(put=lambda *_object: None, restore=lambda _action: None)
+        storage = LocalStorage(LocalSettings(), cast("Any", None))
         params = ExecuteParams(plan="plan.json")
         step = Execute(
             params, cast("StepContext", context), cast("Any", vision), cast("Any", image), cast("Any", storage)
         )
         step._plan_id = "0" * 32
-        step._journal = step._replacement._journal = cast("Any", journal)
+        step._journal = step._replacement._journal = step._maker._journal = cast("Any", journal)
         return step
 
 
