@@ -22,6 +22,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
+
 from runner.errors import RunStopped, UserError
 
 T = TypeVar("T")
@@ -139,7 +141,7 @@ class Ledger:
         connection = None
         try:
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode=WAL")
+            _to_wal(connection)
         except sqlite3.Error as error:
             if connection is not None:
                 connection.close()
@@ -230,18 +232,34 @@ class _Transaction:
             self._connection.execute("ROLLBACK")
 
 
+def _busy(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+@retry(
+    retry=retry_if_exception(_busy),
+    stop=stop_after_delay(BUSY_SECONDS),
+    wait=wait_random(0.001, 0.02),
+    reraise=True,
+)
+def _to_wal(connection: sqlite3.Connection) -> None:
+    """SQLite's own time-out does not hold for this: while another process changes the mode it fails at once."""
+    connection.execute("PRAGMA journal_mode=WAL")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Apply the migrations that this file lacks, in the order of their names, each in a transaction.
 
     Raises:
         UserError: The file was written by a newer Callsheet.
     """
-    connection.execute("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)")
     known = sorted(
         entry.name for entry in resources.files("runner.migrations").iterdir() if entry.name.endswith(".sql")
     )
     connection.execute("BEGIN IMMEDIATE")
     try:
+        # Inside: outside, it would ask for the write lock while it holds a read lock, and be refused without a wait.
+        connection.execute("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at REAL NOT NULL)")
         applied = {row[0] for row in connection.execute("SELECT name FROM migrations")}
         if newer := sorted(applied - set(known)):
             raise UserError(

@@ -101,3 +101,25 @@ def test_network_file_systems_are_refused_with_the_way_out(tmp_path: Path) -> No
         refuse_network_file_system(tmp_path / "ledger.sqlite", mounts)
     mounts.write_text(f"server:/x {tmp_path.parent} nfs4 rw 0 0\n/dev/sda1 {tmp_path} ext4 rw 0 0\n")
     refuse_network_file_system(tmp_path / "ledger.sqlite", mounts)
+
+
+def test_processes_that_make_it_at_the_same_moment_all_get_it(tmp_path: Path) -> None:
+    """SQLite does not wait for the change to WAL, nor for a write that follows a read."""
+    program = f"""
+import sys
+from pathlib import Path
+from runner.ledger import Ledger
+sys.stdin.readline()
+for number in range(20):
+    Ledger(Path({str(tmp_path)!r}) / f"{{number}}.sqlite").close()
+"""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert [(process.returncode, text) for process, text in zip(processes, said, strict=True)] == [(0, "")] * 4
