@@ -16,6 +16,7 @@ from runner.ledger import Ledger
 from runner.limiter import Limiter
 from runner.recipe import BackendSpec
 from runner.remote import RemoteJobs
+from runner.run import id_of, read_about
 from runner.settings import RunSettings
 from runner.stop import Stop
 
@@ -52,5 +53,6 @@ def of_run(path: Path, kind: str, ledger: Ledger) -> Any:
     except Exception as error:
         raise UserError(f"{path / 'recipe.yaml'}: does not say which {kind} backend the run used: {error}") from error
     run = RunSettings()
-    budget = Budget(ledger, run.budget, scope=str(path), run=str(path))
+    name = id_of(path, read_about(path) or {})
+    budget = Budget(ledger, run.budget, scope=name, run=name)
     return build(BackendSpec(kind, name, backend_class, settings), run, budget, RemoteJobs(ledger, Stop()))

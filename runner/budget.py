@@ -19,13 +19,14 @@ class BudgetSettings:
 
 
 class Budget:
-    """Spending of one scope (a run's or a sweep's folder)."""
+    """Spending of one scope (a run's or a sweep's name); a run that shares its sweep's is counted for itself too."""
 
     def __init__(self, ledger: Ledger, settings: BudgetSettings, *, scope: str, run: str) -> None:
         self._ledger = ledger
         self._settings = settings
         self._scope = scope
         self._run = run
+        self._counted = tuple(dict.fromkeys((scope, run)))
 
     @property
     def limited(self) -> bool:
@@ -45,7 +46,7 @@ class Budget:
             ).fetchone()
             connection.execute("DELETE FROM reservations WHERE run = ?", (self._run,))
             if found[0]:
-                _add(connection, self._scope, found[1], 0)
+                self._add(connection, found[1], 0)
             return int(found[0]), float(found[1])
 
         return self._ledger.commit(work)
@@ -74,7 +75,7 @@ class Budget:
                 0
             ]
             self._check(spent, held, calls, usd)
-            _add(connection, self._scope, 0.0, 1)
+            self._add(connection, 0.0, 1)
             cursor = connection.execute(
                 "INSERT INTO reservations (scope, run, usd) VALUES (?, ?, ?)", (self._scope, self._run, usd)
             )
@@ -85,12 +86,13 @@ class Budget:
     def settle(self, reservation: int, usd: float) -> None:
         """Replace a reservation by what the call cost."""
         if not reservation:
-            self._ledger.post(_ADD, (self._scope, usd, 1))
+            for name in self._counted:
+                self._ledger.post(_ADD, (name, usd, 1))
             return
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM reservations WHERE id = ?", (reservation,))
-            _add(connection, self._scope, usd, 0)
+            self._add(connection, usd, 0)
 
         self._ledger.commit(work)
 
@@ -98,6 +100,10 @@ class Budget:
         """Dollars and calls so far, over all resumes and jobs."""
         row = self._ledger.row("SELECT usd, calls FROM spending WHERE scope = ?", (self._scope,))
         return (float(row[0]), int(row[1])) if row else (0.0, 0)
+
+    def _add(self, connection: sqlite3.Connection, usd: float, calls: int) -> None:
+        for name in self._counted:
+            connection.execute(_ADD, (name, usd, calls))
 
     def _check(self, spent: float, held: float, calls: int, usd: float) -> None:
         if self._settings.calls is not None and calls >= self._settings.calls:
@@ -111,10 +117,6 @@ class Budget:
 
 _ADD = """INSERT INTO spending VALUES (?, ?, ?)
           ON CONFLICT (scope) DO UPDATE SET usd = usd + excluded.usd, calls = calls + excluded.calls"""
-
-
-def _add(connection: sqlite3.Connection, scope: str, usd: float, calls: int) -> None:
-    connection.execute(_ADD, (scope, usd, calls))
 
 
 def _spent(connection: sqlite3.Connection, scope: str) -> tuple[float, int]:

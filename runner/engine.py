@@ -18,6 +18,7 @@ from runner.errors import (
     Interrupted,
     ItemError,
     MisconfiguredRun,
+    Outlasted,
     Refused,
     RunStopped,
     Transient,
@@ -84,6 +85,7 @@ class StepRun:
         self._failed_before = self._failures()
         self._listed: Iterable[Item[Any]] = ()
         self._told = 0
+        self._outlasted = False
 
     def list_items(self) -> int | None:
         """Ask the step for its items; returns how many there are, where that is known beforehand."""
@@ -104,15 +106,18 @@ class StepRun:
             reporter.end()
         self._ledger.flush()
         if stop.reason is not None:
-            if not complete:
+            self._outlasted = not complete
+            if self._outlasted:
                 log.warning("%s: items under way did not end within the grace; they will be done again", self._label)
+                raise Outlasted(str(stop.reason))
             raise stop.reason
         failpoint("step.before_finish")
         self._step.finish(StoredResults(self._ledger, self._row, self._label, self._results))
 
     def close(self) -> None:
-        """Let the step put down what it holds (locks), however it ended. Optional for steps."""
-        if (close := getattr(self._step, "close", None)) is not None:
+        """Let the step put down what it holds (locks), however it ended, unless items still work. Optional for steps."""
+        close = getattr(self._step, "close", None)
+        if close is not None and not self._outlasted:
             close()
 
     def counts(self) -> dict[str, int]:

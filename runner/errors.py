@@ -65,3 +65,7 @@ class DiskFailed(RunStopped):
 
 class Interrupted(CallsheetError):
     """Ctrl+C or SIGTERM: exit 130."""
+
+
+class Outlasted(Interrupted):
+    """Interrupted, and items still work after the grace: only the end of the process ends them, and nothing is let go before."""

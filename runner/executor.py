@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
+from runner.errors import Interrupted
 from runner.stop import Stop
 
 T = TypeVar("T")
@@ -18,10 +19,10 @@ class Executor(Protocol):
     """Carries out `work` on every item; `work` handles its own errors."""
 
     def run(self, items: Iterable[T], work: Callable[[T], None], stop: Stop) -> bool:
-        """Take items as there is room, none once the run stops.
+        """Take items as there is room, none once the run stops; those that have begun end before this returns or raises.
 
         Returns:
-            False if items were still under way when the grace was over.
+            False if the run was interrupted and items were still under way when the grace was over.
         """
         ...
 
@@ -37,10 +38,12 @@ class LocalExecutor:
         """See `Executor.run`. At most twice as many items as workers are held in memory."""
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="item")
         outstanding = _Outstanding(2 * self._workers)
+        broken = threading.Event()
 
         def one(item: T) -> None:
             try:
-                work(item)
+                if not broken.is_set():
+                    work(item)
             finally:
                 outstanding.leave()
 
@@ -50,6 +53,12 @@ class LocalExecutor:
                     break
                 pool.submit(one, item)
             return outstanding.drained(stop, self._grace_s)
+        except BaseException:
+            # The list of items broke off. Whoever is told lets go of locks, so nobody may be at work any more.
+            broken.set()
+            if not outstanding.drained(stop, self._grace_s):
+                return False
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -79,10 +88,11 @@ class _Outstanding:
                 self._changed.notify()
 
     def drained(self, stop: Stop, grace_s: float) -> bool:
+        """Wait for the last one; not longer than the grace where a person waits for the end."""
         deadline: float | None = None
         with self._changed:
             while self._count:
-                if stop.requested and deadline is None:
+                if isinstance(stop.reason, Interrupted) and deadline is None:
                     deadline = time.monotonic() + grace_s
                 if deadline is not None and time.monotonic() >= deadline:
                     return False

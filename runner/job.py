@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from runner import files, registry
 from runner.backends import build
 from runner.budget import Budget
 from runner.engine import StepRun, Tools, open_row
-from runner.errors import CallsheetError, DiskFailed, Interrupted, RunStopped, UserError
+from runner.errors import CallsheetError, DiskFailed, Interrupted, Outlasted, RunStopped, UserError
 from runner.executor import Executor, LocalExecutor
 from runner.failpoints import failpoint
 from runner.ledger import Ledger
@@ -44,15 +45,17 @@ class Order:
         command: What a person types to take it up again.
         overrides: Hydra overrides, for the record.
         folder: The run's folder where it is given (a job of a sweep).
-        scope: The folder that shares one budget (a sweep's); the run's own by default.
+        scope: Whose budget it is (a sweep's name in the ledger); the run's own by default.
         prefix: Put before each line of output.
+        leaving: Called before the process ends in the middle of the job.
     """
 
     command: str
     overrides: Sequence[str] = ()
     folder: Path | None = None
-    scope: Path | None = None
+    scope: str | None = None
     prefix: str = ""
+    leaving: Callable[[], None] = lambda: None
 
 
 class Job:
@@ -81,7 +84,10 @@ class Job:
             try:
                 self._steps(run, ledger)
             except CallsheetError as error:
-                return self._ended_early(run, ledger, error)
+                code = self._ended_early(run, ledger, error)
+                if isinstance(error, Outlasted):
+                    self._leave(ledger, code)
+                return code
             except OSError as error:
                 return self._ended_early(run, ledger, DiskFailed.at(error))
             except BaseException:
@@ -139,8 +145,7 @@ class Job:
         )
 
     def _budget(self, run: Run, ledger: Ledger) -> Budget:
-        scope = str((self._order.scope or run.path).absolute())
-        budget = Budget(ledger, self._recipe.settings.budget, scope=scope, run=run.id)
+        budget = Budget(ledger, self._recipe.settings.budget, scope=self._order.scope or run.id, run=run.id)
         count, usd = budget.settle_lost()
         if count:
             self._reporter.warn(
@@ -167,12 +172,19 @@ class Job:
             self._reporter.warn(f"Progress saved. Go on with: {self._order.command}")
         return code
 
+    def _leave(self, ledger: Ledger, code: int) -> None:
+        """End the process while the run's locks are held: items are still under way in threads that can't be stopped."""
+        ledger.close()
+        self._order.leaving()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
     def _close(self, run: Run, ledger: Ledger, *, state: str, exit_code: int, error: str | None = None) -> None:
         run.about["sessions"][-1]["ended_at"] = now()
         with contextlib.suppress(CallsheetError):
-            usd, calls = Budget(
-                ledger, self._recipe.settings.budget, scope=str((self._order.scope or run.path).absolute()), run=run.id
-            ).spent()
+            # The run's own, also where it shares a sweep's budget.
+            usd, calls = Budget(ledger, self._recipe.settings.budget, scope=run.id, run=run.id).spent()
             run.about["cost"] = {"usd": round(usd, 6), "calls": calls}
         finished = now() if state in ("done", "failed") else None
         run.about |= {"state": state, "exit": exit_code, "finished_at": finished, "error": error}

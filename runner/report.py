@@ -137,7 +137,9 @@ def _job_view(sweep: Path, job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sweep_view(about: Mapping[str, Any], jobs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The sweep's own figures are the sums of its jobs'."""
+    """The sweep's own figures are the sums of its jobs', but for the cost: the ledger knows it also of jobs that are gone."""
+    cost = mapping(about.get("cost"))
+    spent = {name: cost[name] if name in cost else sum(job[name] for job in jobs) for name in ("usd", "calls")}
     return {
         "jobs": jobs,
         "keys": _in_order(key for job in jobs for key in job["overrides"]),
@@ -145,8 +147,9 @@ def _sweep_view(about: Mapping[str, Any], jobs: list[dict[str, Any]]) -> dict[st
         "states": list(Counter(job["state"] for job in jobs).items()),
         "shared": list(_settings(about.get("overrides")).items()),
         "seconds": seconds_of(about) or sum(job["seconds"] for job in jobs),
-        "usd": number(mapping(about.get("cost")).get("usd")) or sum(job["usd"] for job in jobs),
-        **{name: sum(job[name] for job in jobs) for name in ("calls", "done", "failed", "remembered")},
+        "usd": number(spent["usd"]),
+        "calls": int(number(spent["calls"])),
+        **{name: sum(job[name] for job in jobs) for name in ("done", "failed", "remembered")},
     }
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from runner.errors import CallsheetError, Interrupted
+from runner import files
+from runner.errors import CallsheetError, Interrupted, RunStopped
 
 PARENT_POLL_SECONDS = 0.5
+JOB_STOPPED = "a job was stopped\n"
 
 
 class Stop:
@@ -23,9 +27,9 @@ class Stop:
         self.reason: CallsheetError | None = None
 
     def request(self, reason: CallsheetError) -> None:
-        """No new items from now on. The first reason is kept."""
+        """No new items from now on. The first reason is kept, unless a person does not want to wait for its end."""
         with self._lock:
-            if self.reason is None:
+            if self.reason is None or isinstance(reason, Interrupted):
                 self.reason = reason
         self._event.set()
 
@@ -97,10 +101,32 @@ def follow_parent(stop: Stop, stop_file: Path) -> None:
             if os.getppid() != parent:
                 os._exit(137)
             if stop_file.exists():
-                stop.request(Interrupted("the sweep was interrupted"))
+                stop.request(_reason_in(stop_file))
         # Stopping: the grace of the run ends it, unless the parent goes first.
         while os.getppid() == parent:
             threading.Event().wait(PARENT_POLL_SECONDS)
         os._exit(137)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def interrupt(stop: Stop, stop_file: Path | None = None) -> None:
+    """What the first signal does: stop this process's items, and by the file those of a sweep's other processes."""
+    sys.stderr.write("\nstopping: items under way may finish; once more to leave at once\n")
+    sys.stderr.flush()
+    if stop_file is not None:
+        stop_file.write_text("interrupted\n", encoding="utf-8")
+    stop.request(Interrupted("Interrupted."))
+
+
+def job_stopped(stop_file: Path) -> None:
+    """Tell a sweep's other processes that a provider or the budget stopped a job, as it would stop each of theirs."""
+    files.write_text(stop_file, JOB_STOPPED)
+
+
+def _reason_in(stop_file: Path) -> CallsheetError:
+    with contextlib.suppress(OSError):
+        if stop_file.read_text(encoding="utf-8") == JOB_STOPPED:
+            # Nobody waits: what is under way, and perhaps paid for, may come to its end.
+            return RunStopped("Another job of the sweep was stopped.")
+    return Interrupted("The sweep was interrupted.")

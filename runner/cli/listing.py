@@ -132,7 +132,7 @@ def _rows(path: Path, outputs: Path, live: dict[str, dict[str, int]]) -> Iterato
     except UserError as error:
         yield (name, "broken", "", "", "", "", str(error))
         return
-    jobs = sweep_jobs(path)
+    jobs = sweep_jobs(path, about)
     finished = sum(job["state"] in ("done", "failed") for job in jobs)
     yield (
         name,

@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from runner.cli.sweep import show, sweep
-from runner.errors import Interrupted, UserError
-from runner.job import INTERRUPTED, Job, Order
+from runner.errors import UserError
+from runner.job import Job, Order
 from runner.recipe import compose, locate, resolve
-from runner.stop import Stop, handle_signals
+from runner.stop import Stop, handle_signals, interrupt
 
 RUN_HELP = "run a recipe: callsheet run NAME_OR_PATH [overrides]"
 USAGE = """usage: callsheet run NAME_OR_PATH [options] [key=value ...]
@@ -71,14 +70,11 @@ def run(arguments: Sequence[str]) -> int:
         return sweep(request.path, request.overrides, request.command)
     recipe = resolve(request.path, compose(request.path, request.overrides))
     stop = Stop()
-    restore = handle_signals(lambda _number: _interrupt(stop))
+    restore = handle_signals(lambda _number: interrupt(stop))
     try:
-        code = Job(recipe, Order(request.command, overrides=request.overrides), stop).carry_out()
+        return Job(recipe, Order(request.command, overrides=request.overrides), stop).carry_out()
     finally:
         restore()
-    if code == INTERRUPTED:
-        leave(code)
-    return code
 
 
 def parse(arguments: Sequence[str]) -> Request:
@@ -118,15 +114,3 @@ def parse(arguments: Sequence[str]) -> Request:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see `callsheet run --help`")
-
-
-def _interrupt(stop: Stop) -> None:
-    print("\nstopping: items under way may finish; once more to leave at once", file=sys.stderr, flush=True)
-    stop.request(Interrupted("Interrupted."))
-
-
-def leave(code: int) -> None:
-    """End the process now, even if items are still under way in threads that can't be stopped."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,22 +21,26 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runner import files
+from runner.budget import Budget, BudgetSettings
 from runner.compose import prepare
-from runner.errors import Interrupted, UserError
+from runner.errors import CallsheetError, Interrupted, UserError
 from runner.fingerprint import digest_of
 from runner.job import INTERRUPTED, SOME_FAILED, STOPPED, USER_ERROR, Job, Order
+from runner.ledger import Ledger
 from runner.recipe import Recipe, compose, explain, resolve, without_hydra
 from runner.report import render_sweep
-from runner.run import FINISHED, now, point_latest, read_about, stamp
+from runner.run import FINISHED, id_of, now, point_latest, read_about, stamp
 from runner.secrets import redacted
-from runner.settings import NOT_IN_DIGEST
-from runner.stop import Stop, die_with, follow_parent, handle_signals
+from runner.settings import NOT_IN_DIGEST, ledger_path
+from runner.stop import Stop, die_with, follow_parent, handle_signals, interrupt, job_stopped
 from runner.strangers import check_hydra, check_overrides, check_tree
 
 # So many jobs are resolved beforehand, to find mistakes before the first dollar.
 CHECKED_JOBS = 64
 # The stop of each sweep that this process works for, by folder and session: joblib's workers outlive a sweep.
 _stops: dict[tuple[Path, int], Stop] = {}
+# What the command has to do before a job of its own process ends that process.
+_leaving: dict[tuple[Path, int], Callable[[], None]] = {}
 
 
 def show(path: Path, options: Sequence[str], overrides: Sequence[str]) -> int:
@@ -63,50 +68,84 @@ def sweep(path: Path, overrides: Sequence[str], command: str) -> int:
     files.make_folder(folder)
     with files.locked(folder / "sweep.lock", busy):
         files.sweep_temporaries(folder)
-        about = _begin(folder, path, digest, overrides, command)
+        # Made once, and not by each job at the same moment.
+        place = ledger_path(recipes[0].settings).absolute()
+        Ledger(place).close()
+        known = {"recipe": path.stem, "digest": digest, "overrides": list(overrides), "expected": len(composed)}
+        about = _begin(folder, known, {"command": command, "ledger": str(place)})
         point_latest(folder)
-        stop = _stops[folder, about["session"]] = Stop()
-        files.remove(folder / "stop")
-        restore = handle_signals(lambda _number: _interrupt(stop, folder / "stop"))
-        try:
-            _hydra(
-                path,
-                job,
-                ["-m", *overrides, f"hydra.sweep.dir={_quoted(folder)}", "hydra.sweep.subdir=jobs/${hydra.job.num}"],
-            )
-        finally:
-            restore()
-            code = _end(folder, about, interrupted=isinstance(stop.reason, Interrupted))
-    if code in (INTERRUPTED, STOPPED):
-        print(f"Progress saved. Go on with: {command}", file=sys.stderr)
-    print(f"{path.stem}: sweep of {len(about['jobs'])} jobs. Report: {folder / 'report.html'}", file=sys.stderr)
+        code = _launch(path, folder, about, overrides)
+    _farewell(folder, about, code)
     return code
 
 
+def _launch(path: Path, folder: Path, about: dict[str, Any], overrides: Sequence[str]) -> int:
+    """Let Hydra start the jobs; returns the sweep's exit code."""
+    key = (folder, about["session"])
+    stop = _stops[key] = Stop()
+    _leaving[key] = lambda: _farewell(folder, about, _end(folder, about, interrupted=True))
+    for left in ("stop", "multirun.yaml"):
+        files.remove(folder / left)
+    restore = handle_signals(lambda _number: interrupt(stop, folder / "stop"))
+    where = [f"hydra.sweep.dir={_quoted(folder)}", "hydra.sweep.subdir=jobs/${hydra.job.num}"]
+    try:
+        _hydra(path, job, ["-m", *overrides, *where])
+    except BrokenProcessPool as error:
+        # A worker whose items outlast the grace ends itself.
+        if not isinstance(stop.reason, Interrupted):
+            print(f"a process that worked on a job was killed, for want of memory perhaps: {error}", file=sys.stderr)
+    finally:
+        restore()
+        files.remove(folder / "multirun.yaml")
+        code = _end(folder, about, interrupted=isinstance(stop.reason, Interrupted))
+    return code
+
+
+def _farewell(folder: Path, about: Mapping[str, Any], code: int) -> None:
+    if code in (INTERRUPTED, STOPPED):
+        print(f"Progress saved. Go on with: {about['command']}", file=sys.stderr)
+    print(f"{about['recipe']}: sweep of {about['expected']} jobs. Report: {folder / 'report.html'}", file=sys.stderr)
+
+
 def job(config: DictConfig) -> int:
-    """One job, in this process (basic launcher) or a child (joblib)."""
+    """One job, in this process (basic launcher) or a child (joblib); leaves in job.json how it ended, even before it was a run."""
     prepare()
     told = HydraConfig.get()
     folder, sweep_folder = Path(told.runtime.output_dir), Path(told.sweep.dir)
+    about = _read(sweep_folder) or {}
     # A worker that joblib kept is where an earlier sweep was, and so is Hydra's runtime.cwd, for it composes there.
-    os.chdir((_read(sweep_folder) or {}).get("cwd", told.runtime.cwd))
+    os.chdir(about.get("cwd", told.runtime.cwd))
     # Hydra's own copy of what sweep.json holds, with any key that was typed as an override.
     files.remove(sweep_folder / "multirun.yaml")
+    ended = {"number": int(told.job.num), "overrides": list(told.overrides.task), "session": about.get("session", 0)}
+    code = SOME_FAILED
+    try:
+        code = _job(config, folder, sweep_folder)
+    finally:
+        files.write_json(folder / "job.json", redacted(ended | {"exit": code}))
+    return code
+
+
+def _job(config: DictConfig, folder: Path, sweep_folder: Path) -> int:
+    told = HydraConfig.get()
     stop = _stop_here(sweep_folder)
     about = read_about(folder)
     if stop.requested or (sweep_folder / "stop").exists():
         return INTERRUPTED
     if about is not None and about.get("state") in FINISHED:
-        return int(about["exit"])
+        # None where it was killed, and then undone.
+        return int(about.get("exit") or 0)
     check_hydra(OmegaConf.merge({"hydra": told}, config))  # type: ignore[arg-type]
     main_source = next(source.path for source in told.runtime.config_sources if source.provider == "main")
     path = Path(main_source) / f"{told.job.config_name}.yaml"
+    known = _read(sweep_folder) or {}
     order = Order(
-        command=_command_of(sweep_folder),
+        command=str(known.get("command", "callsheet run")),
         overrides=tuple(told.overrides.task),
         folder=folder,
-        scope=sweep_folder,
+        scope=id_of(sweep_folder, known),
         prefix=f"[job {told.job.num}] ",
+        leaving=_leaving.get((sweep_folder, known.get("session", 0)), _nobody),
     )
     try:
         code = Job(resolve(path, without_hydra(config)), order, stop).carry_out()
@@ -114,9 +153,12 @@ def job(config: DictConfig) -> int:
         print(f"{order.prefix}{error}", file=sys.stderr)
         return USER_ERROR
     if code == STOPPED:
-        # A provider or the budget that stops one job would stop each of the others.
-        files.write_text(sweep_folder / "stop", "a job was stopped\n")
+        job_stopped(sweep_folder / "stop")
     return code
+
+
+def _nobody() -> None:
+    """In a child: the command sees for itself that it ended."""
 
 
 def expanded(path: Path, overrides: Sequence[str]) -> list[list[str]]:
@@ -179,12 +221,6 @@ def _stop_here(sweep_folder: Path) -> Stop:
     return _stops[key]
 
 
-def _interrupt(stop: Stop, stop_file: Path) -> None:
-    print("\nstopping: items under way may finish; once more to leave at once", file=sys.stderr, flush=True)
-    stop_file.write_text("interrupted\n", encoding="utf-8")
-    stop.request(Interrupted("Interrupted."))
-
-
 def _folder(path: Path, recipe: Recipe, digest: str) -> Path:
     """The newest unfinished sweep of the same recipe and overrides, else a new folder."""
     base = Path(recipe.settings.outputs).absolute() / path.stem
@@ -216,36 +252,26 @@ def _digest(path: Path, recipes: Sequence[Recipe], overrides: Sequence[str]) -> 
     return digest_of([path.stem, path.read_text(encoding="utf-8"), relevant, [recipe.digest for recipe in recipes]])
 
 
-def _begin(folder: Path, path: Path, digest: str, overrides: Sequence[str], command: str) -> dict[str, Any]:
-    about = _read(folder) or {
-        "recipe": path.stem,
-        "digest": digest,
-        "started_at": now(),
-        "overrides": list(overrides),
-        "finished_at": None,
-        "jobs": [],
-    }
-    about |= {"state": "running", "command": command, "session": about.get("session", 0) + 1, "cwd": str(Path.cwd())}
+def _begin(folder: Path, known: Mapping[str, Any], now_so: Mapping[str, Any]) -> dict[str, Any]:
+    """Write sweep.json: what is `known` of the sweep for good, and what is so in this session."""
+    fresh = {"id": str(folder.absolute()), **known, "started_at": now(), "finished_at": None, "jobs": []}
+    about = {**known, **(_read(folder) or fresh), **now_so}
+    about |= {"state": "running", "session": about.get("session", 0) + 1, "cwd": str(Path.cwd())}
     files.write_json(folder / "sweep.json", redacted(about))
     return about
 
 
 def _end(folder: Path, about: dict[str, Any], *, interrupted: bool) -> int:
     """Write what became of the jobs and give the worst exit code."""
-    jobs = sweep_jobs(folder)
-    codes = [
-        entry["exit"] if entry["state"] in FINISHED or entry["exit"] is not None else SOME_FAILED for entry in jobs
-    ]
-    order = (INTERRUPTED, STOPPED, USER_ERROR, SOME_FAILED)
-    code = INTERRUPTED if interrupted else next((worst for worst in order if worst in codes), 0)
-    if not jobs and code == 0:
-        code = SOME_FAILED
-    unfinished = interrupted or any(entry["state"] not in FINISHED for entry in jobs) or not jobs
+    jobs = sweep_jobs(folder, about)
+    left = about["expected"] - sum(entry["state"] in FINISHED for entry in jobs)
+    code = INTERRUPTED if interrupted else _worst(jobs, left)
     about |= {
         "jobs": jobs,
-        "state": "interrupted" if unfinished else "done",
-        "finished_at": None if unfinished else now(),
+        "state": "interrupted" if interrupted or left else "done",
+        "finished_at": None if interrupted or left else now(),
         "exit": code,
+        "cost": _cost(folder, about),
     }
     files.write_json(folder / "sweep.json", redacted(about))
     with contextlib.suppress(OSError):
@@ -253,21 +279,50 @@ def _end(folder: Path, about: dict[str, Any], *, interrupted: bool) -> int:
     return code
 
 
-def sweep_jobs(folder: Path) -> list[dict[str, Any]]:
+def _worst(jobs: Sequence[Mapping[str, Any]], left: int) -> int:
+    codes = {entry["exit"] for entry in jobs}
+    # What must be changed first comes before what only has to be given again.
+    order = (STOPPED, INTERRUPTED, USER_ERROR, SOME_FAILED)
+    return next((worst for worst in order if worst in codes), SOME_FAILED if left else 0)
+
+
+def _cost(folder: Path, about: Mapping[str, Any]) -> dict[str, float]:
+    """What all jobs spent together, in every session."""
+    name = id_of(folder, about)
+    try:
+        with Ledger(Path(about["ledger"])) as ledger:
+            usd, calls = Budget(ledger, BudgetSettings(), scope=name, run=name).spent()
+    except CallsheetError:
+        return dict(about.get("cost", {}))
+    return {"usd": round(usd, 6), "calls": calls}
+
+
+def sweep_jobs(folder: Path, about: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Number, overrides, state and exit code of each job that has begun."""
-    jobs = []
-    for path in sorted((folder / "jobs").glob("*"), key=lambda item: int(item.name) if item.name.isdecimal() else -1):
-        about = read_about(path)
-        if about is not None and path.name.isdecimal():
-            jobs.append(
-                {
-                    "number": int(path.name),
-                    "overrides": about.get("overrides", []),
-                    "state": about["state"],
-                    "exit": about["exit"],
-                }
-            )
-    return jobs
+    paths = [path for path in (folder / "jobs").glob("*") if path.name.isdecimal()]
+    entries = (_entry(path, about.get("session", 0)) for path in sorted(paths, key=lambda path: int(path.name)))
+    return [entry for entry in entries if entry is not None]
+
+
+def _entry(path: Path, session: int) -> dict[str, Any] | None:
+    """A job by its run.json; by its job.json where it ended before it was a run, or could not go on with it."""
+    run, ended = read_about(path) or {}, _ended(path)
+    if not run and ended is None:
+        return None
+    code = run.get("exit")
+    if run.get("state") not in FINISHED and ended is not None and ended["session"] == session:
+        code = ended["exit"]
+    overrides = run.get("overrides", [] if ended is None else ended["overrides"])
+    state = run.get("state", "left" if code == INTERRUPTED else "refused")
+    return {"number": int(path.name), "overrides": overrides, "state": state, "exit": code}
+
+
+def _ended(path: Path) -> dict[str, Any] | None:
+    try:
+        found = files.read_json(path / "job.json")
+    except UserError:
+        return None
+    return found if isinstance(found, dict) and {"exit", "session", "overrides"} <= found.keys() else None
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
@@ -276,10 +331,6 @@ def _read(folder: Path) -> dict[str, Any] | None:
     except UserError:
         return None
     return about if isinstance(about, dict) else None
-
-
-def _command_of(folder: Path) -> str:
-    return str((_read(folder) or {}).get("command", "callsheet run"))
 
 
 def _quoted(path: Path) -> str:

@@ -221,6 +221,45 @@ def test_the_second_signal_is_out_at_once(stage: Stage, started: list[subprocess
         del os.environ["PYTHONPATH"]
 
 
+def test_what_outlasts_the_grace_ends_with_the_process_before_any_lock_is_let_go(
+    stage: Stage, started: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin(stage.root / "plugin", "import time\n" + STUBBORN)
+    monkeypatch.setenv("PYTHONPATH", str(stage.root / "plugin"), prepend=os.pathsep)
+    stage.write("stubborn.yaml", "# Wait.\ndefaults: [base, steps@steps.wait: stubborn, _self_]\ngrace_s: 0\n")
+    process = start(started, ["stubborn.yaml"])
+    wait_for(process, "run outputs/")
+    while not (stage.root / "busy").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    text = process.communicate(timeout=30)[0]
+    assert process.returncode == 130
+    assert "Progress saved" in text
+    assert stage.latest("stubborn", "run.json")["state"] == "interrupted"
+    assert not (stage.root / "closed").exists()
+
+
+@pytest.mark.parametrize(
+    "launcher", [(), ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")], ids=["basic", "joblib"]
+)
+def test_an_interrupted_sweep_ends_without_a_traceback_where_jobs_outlast_the_grace(
+    stage: Stage, started: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch, launcher: tuple[str, ...]
+) -> None:
+    plugin(stage.root / "plugin", "import time\n" + STUBBORN)
+    monkeypatch.setenv("PYTHONPATH", str(stage.root / "plugin"), prepend=os.pathsep)
+    stage.write("stubborn.yaml", "# Wait.\ndefaults: [base, steps@steps.wait: stubborn, _self_]\ngrace_s: 0\n")
+    process = start(started, ["stubborn.yaml", "-m", "seed=1,2", *launcher])
+    while not (stage.root / "busy").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    text = process.communicate(timeout=30)[0]
+    assert process.returncode == 130, text
+    assert "Progress saved. Go on with: callsheet run stubborn.yaml -m" in text
+    assert "Traceback" not in text
+    assert stage.latest("stubborn", "sweep.json")["state"] == "interrupted"
+
+
 STUBBORN = '''
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,6 +279,7 @@ class Stubborn:
         time.sleep(1000)
         return value
     def finish(self, results): pass
+    def close(self): Path("closed").touch()
 '''
 
 

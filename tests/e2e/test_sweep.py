@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,53 @@ def test_a_finished_sweep_given_again_is_a_new_one_that_remembers(stage: Stage) 
     first = jobs(stage)[0].parent
     assert "3 remembered" in stage.run(*WORDS).text
     assert jobs(stage)[0].parent != first
+
+
+def sweep_json(stage: Stage) -> dict[str, Any]:
+    about: dict[str, Any] = stage.latest("validate_base_images", "sweep.json")
+    return about
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS, ids=["basic", "joblib"])
+def test_a_job_that_ends_before_it_is_a_run_is_not_forgotten(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, launcher: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("runner.cli.sweep.CHECKED_JOBS", 1)
+    told = stage.run("run", "-m", "validate_base_images", "steps.validate.votes=1,0", *launcher)
+    assert told.code == 2
+    about = sweep_json(stage)
+    assert about["state"] == "interrupted"
+    assert [(job["state"], job["exit"]) for job in about["jobs"]] == [("done", 0), ("refused", 2)]
+    assert about["jobs"][1]["overrides"] == ["steps.validate.votes=0"]
+
+
+def test_a_job_that_left_nothing_is_missed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was killed as it began."""
+    monkeypatch.setattr("runner.cli.sweep._hydra", lambda *_words: None)
+    assert stage.run(*WORDS).code == 1
+    assert sweep_json(stage)["expected"] == 2
+    assert sweep_json(stage)["state"] == "interrupted"
+
+
+def test_a_job_that_was_killed_and_undone_counts_as_over(stage: Stage) -> None:
+    stage.run(*WORDS)
+    sweep = jobs(stage)[0].parent.parent
+    (sweep / "sweep.json").write_text(json.dumps(sweep_json(stage) | {"state": "interrupted"}))
+    run = jobs(stage)[0] / "run.json"
+    run.write_text(json.dumps(json.loads(run.read_text()) | {"state": "undone", "exit": None}))
+    assert stage.run(*WORDS).code == 0
+    assert jobs(stage)[0].parent.parent == sweep
+    assert sweep_json(stage)["state"] == "done"
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS, ids=["basic", "joblib"])
+def test_a_jobs_cost_is_its_own_and_the_sweeps_is_that_of_all(stage: Stage, launcher: tuple[str, ...]) -> None:
+    stage.run(*WORDS, *launcher)
+    calls = [json.loads((path / "run.json").read_text())["cost"]["calls"] for path in jobs(stage)]
+    assert calls[0] > 0
+    assert calls[1] > calls[0]
+    assert sweep_json(stage)["cost"]["calls"] == sum(calls)
+    assert not (jobs(stage)[0].parent.parent / "multirun.yaml").exists()
 
 
 def test_a_mistake_in_the_second_job_is_found_before_the_first_runs(stage: Stage) -> None:
