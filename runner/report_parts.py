@@ -82,6 +82,11 @@ class ReportPart:
     warnings: Sequence[str] = ()
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 actor", "2 actors"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def headline(out: Path) -> str | None:
     """The sentence that a step left in its folder, if it did."""
     try:

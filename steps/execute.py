@@ -16,7 +16,7 @@ from runner.errors import DiskFailed, ItemError, UserError
 from runner.failpoints import failpoint
 from runner.files import under
 from runner.params import at_least, one_of, param
-from runner.report_parts import Badge, Entry, ReportPart, Shown, write_part
+from runner.report_parts import Badge, Entry, ReportPart, Shown, counted, write_part
 from runner.step import Item, Outcome, Results, StepContext
 from steps import judging
 from steps.backends.protocols import ImageMaker, Vision
@@ -92,7 +92,8 @@ class Execute:
         plan = read_plan(Path(self._params.plan))
         if plan.library_id != library_id(self._context.data):
             raise UserError(
-                f"{self._params.plan} was made for the library {plan.library_path}, not {self._context.data.resolve()}: give data={plan.library_path}, or make a new plan"
+                f"{self._params.plan} was made for the library {plan.library_path}, not {self._context.data.resolve()}: "
+                f"give data={plan.library_path}, or make a new plan"
             )
         chosen = [
             action for action in plan.actions if self._params.actions is None or action.action in self._params.actions
@@ -238,7 +239,7 @@ class Execute:
             self._refuse(f"{self._params.plan} was carried out before, by {by}: make a new plan")
         elif others:
             self._warn(
-                f"{len(others)} actions of the plan were carried out before, by {min(others.values())}, and are passed over"
+                f"{counted(len(others), 'action')} of the plan passed over: carried out before, by {min(others.values())}"
             )
         return left
 
@@ -274,7 +275,7 @@ class Execute:
         failed = len(outcomes) - len(results)
         files_gone = sum(result.trashed for result in results)
         if self._context.execute:
-            headline = f"{len(results)} of {len(outcomes)} actions carried out, {files_gone} files in the trash, {failed} failed."
+            headline = f"{len(results)} of {len(outcomes)} actions carried out, {counted(files_gone, 'file')} in the trash, {failed} failed."
             if results:
                 headline += f" Take it back: callsheet undo {os.path.relpath(self._context.run)}"
         else:
@@ -303,7 +304,7 @@ class Execute:
             )
         pictures = self._before(result)
         if not result.done or result.image is None:
-            note = f"Would make a new image and move {result.trashed} files to the trash"
+            note = f"Would make a new image and move {counted(result.trashed, 'file')} to the trash"
             return Entry(
                 outcome.key,
                 outcome.key,
@@ -314,7 +315,7 @@ class Execute:
         pictures += self._shown(
             self._context.data / result.target, result.actor_name, "after", f"New base image of {result.actor_name}"
         )
-        note = f"New image made with seed {result.image.seed} and verified; {result.trashed} files moved to the trash"
+        note = f"New image made with seed {result.image.seed} and verified; {counted(result.trashed, 'file')} moved to the trash"
         facts = [("Made by", result.image.model), ("Images made", str(result.images_made))]
         return Entry(
             outcome.key, outcome.key, badge=_done_badge(result.action), pictures=pictures, notes=[note], facts=facts

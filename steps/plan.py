@@ -16,7 +16,7 @@ from runner import files
 from runner.errors import ItemError, UserError
 from runner.files import plain_name, under
 from runner.params import at_least, between, param
-from runner.report_parts import Entry, ReportPart, write_part
+from runner.report_parts import Entry, ReportPart, counted, write_part
 from runner.run import now
 from runner.step import Item, Results, StepContext
 from steps import judging
@@ -216,8 +216,9 @@ class Plan:
     ) -> ReportPart:
         gone = sum(len(action.files) for action in actions)
         cost = "unknown" if estimate["usd"] is None else f"${estimate['usd']:.2f}"
+        headline = f"{counted(len(actions), 'action')} planned: {counted(gone, 'file')} to the trash, {counted(len(actions), 'image')} to be made"
         return ReportPart(
-            headline=f"{len(actions)} actions planned: {gone} files go to the trash, {len(actions)} images are made, estimated cost {cost}.",
+            headline=f"{headline}, estimated cost {cost}.",
             counts=[("files that go", gone), ("images that come", len(actions))],
             entries=[_entry(action) for action in actions],
             warnings=failures,
@@ -227,5 +228,5 @@ class Plan:
 def _entry(action: PlannedAction) -> Entry:
     kinds = Counter(PurePosixPath(file.path).parent.name for file in action.files)
     going = ", ".join(f"{count} from {folder}" for folder, count in kinds.items())
-    note = f"{len(action.files)} files go to the trash ({going})" if action.files else "No file goes"
+    note = f"{counted(len(action.files), 'file')} to the trash ({going})" if action.files else "No file goes"
     return Entry(key=action.actor_name, title=action.actor_name, notes=[note], facts=[("Seed", str(action.make.seed))])

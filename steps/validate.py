@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from runner import files
 from runner.errors import ItemError, UserError
 from runner.params import at_least, param
-from runner.report_parts import Entry, ReportPart, Shown, write_part
+from runner.report_parts import Entry, ReportPart, Shown, counted, write_part
 from runner.step import Item, Outcome, Results, StepContext
 from steps import judging
 from steps.backends.protocols import Vision
@@ -186,7 +186,7 @@ class Validate:
         agreement = f" {len(right)} of {len(judged)} verdicts agree with the known truth." if judged else ""
         order = (BLURRY, MISMATCH, CREATE, REVIEW, ERROR, SKIP)
         return ReportPart(
-            headline=f"{len(verdicts)} actors looked at, {sum(counts[action] for action in judging.CHANGES)} need a new base image.{agreement}",
+            headline=f"{counted(len(verdicts), 'actor')} looked at, {sum(counts[action] for action in judging.CHANGES)} need a new base image.{agreement}",
             counts=[(BADGES[action].word, counts[action]) for action in order if counts[action]]
             + ([("agree with the truth", len(right))] if judged else []),
             entries=[self._entry(verdict, truth.get(verdict.actor_name)) for verdict in verdicts],

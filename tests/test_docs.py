@@ -9,7 +9,6 @@ import shlex
 import subprocess
 import sys
 import threading
-import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,25 +28,19 @@ COMMAND = re.compile(r"(?:^|[`:]\s*|^#.*?)(callsheet run [^`\n#|]+)", re.MULTILI
 
 
 def unpack(page: str, folder: Path) -> None:
-    """Write a page's files, and its package's entry points as an installer would."""
+    """Write a page's files and install its package as the page says, into the folder itself."""
     for name, text in FILE.findall((ROOT / "docs" / page).read_text()):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    about = folder / f"{project['name'].replace('-', '_')}-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 1.0\n")
-    groups = "".join(
-        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
-        for group, entries in project["entry-points"].items()
-    )
-    (about / "entry_points.txt").write_text(groups)
+    offline = ["--no-deps", "--no-index", "--no-build-isolation", "--no-compile"]
+    install = [sys.executable, "-m", "pip", "install", *offline, "--target", str(folder / "installed"), str(folder)]
+    subprocess.run(install, check=True, capture_output=True, timeout=120)
 
 
 def callsheet(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command in a folder whose packages are installed."""
-    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(folder / "installed"), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-m", "runner", *words]
     return subprocess.run(
         command,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.errors import ItemError
+from runner.errors import ItemError, UserError
 from runner.ledger import Ledger
 from steps.validate import Validate, ValidateParams
 from tests.library import BLURRY, GOOD, OTHER, UNSURE, ScriptedVision, context, jpeg, put, tree
@@ -185,3 +185,16 @@ def test_the_prompt_puts_fixed_text_first_and_fills_in_once(ledger: Ledger, libr
     text = vision.questions[0].text
     assert text.endswith("Description: 0000_ada, wears {outfit} and ${oc.env:HOME}\nOutfit: a coat")
     assert text.startswith("You check the reference portrait")
+
+
+def test_a_safety_valve_asks_nobody_again(ledger: Ledger, library: Path) -> None:
+    validate(ledger, library, ScriptedVision({"0001_bek": [UNSURE]}))
+    vision = ScriptedVision()
+    assert validate(ledger, library, vision, accept_low_confidence=True)["0001_bek"]["action"] == "recreate_mismatch"
+    assert validate(ledger, library, vision, protect=[0])["0001_bek"]["action"] == "review"
+    assert vision.questions == []
+
+
+def test_protecting_nobody_is_a_mistake(ledger: Ledger, library: Path) -> None:
+    with pytest.raises(UserError, match=r"step.protect: \[999\] are ids of nobody"):
+        validate(ledger, library, ScriptedVision(), protect=[1, 999])
