@@ -91,11 +91,13 @@ class Recorder:
             self._files[str(target)] = self._files.pop(str(source))
             self.operations.append(Operation("name", str(source), str(target)))
 
-        def unlinked(path: Any) -> None:
+        def unlinked(path: Any, *, dir_fd: int | None = None) -> None:
+            # shutil.rmtree names a file by its open folder.
+            where = str(path if dir_fd is None else Path(f"/proc/self/fd/{dir_fd}").readlink() / path)
             self._look()
-            real["unlink"](path)
-            self._files.pop(str(path), None)
-            self.operations.append(Operation("name", str(path)))
+            real["unlink"](path, dir_fd=dir_fd)
+            self._files.pop(where, None)
+            self.operations.append(Operation("name", where))
 
         patch.setattr(io, "open", opened)
         patch.setattr(os, "fsync", fsync)
