@@ -15,7 +15,7 @@ from runner import files, registry
 from runner.backends import build
 from runner.budget import Budget
 from runner.engine import StepRun, Tools, open_row
-from runner.errors import CallsheetError, DiskFailed, Interrupted, Outlasted, RunStopped, UserError
+from runner.errors import BudgetReached, CallsheetError, DiskFailed, Interrupted, Outlasted, RunStopped, UserError
 from runner.executor import Executor, LocalExecutor
 from runner.failpoints import failpoint
 from runner.ledger import Ledger
@@ -26,7 +26,7 @@ from runner.recipe import Recipe, StepSpec, fill_references
 from runner.remote import RemoteJobs
 from runner.report import render
 from runner.report_parts import headline
-from runner.run import Run, now, opened
+from runner.run import Run, now, opened, point_latest
 from runner.secrets import redacted
 from runner.settings import RunSettings
 from runner.settings import ledger_path as ledger_path
@@ -123,7 +123,7 @@ class Job:
             asked = {kind: backends[kind] for kind in registry.needed_backends(spec.step_class)}
             step = spec.step_class(fill_references(spec.params, folders), context, **asked)
             work = StepRun(spec.label, step, row, name=spec.name, fresh=settings.fresh, tools=tools)
-            _carry_out(run, spec, work)
+            _carry_out(run, spec, work, self._begun)
             if (said := headline(folders[spec.label])) is not None:
                 self._reporter.say(f"{spec.label}: {said}")
             failpoint("run.step_done")
@@ -167,10 +167,24 @@ class Job:
             state, code = "refused", USER_ERROR
         with contextlib.suppress(RunStopped, OSError):
             self._close(run, ledger, state=state, exit_code=code, error=str(error))
+            if isinstance(error, UserError) and self._is_empty(run, ledger):
+                # A mistyped command leaves nothing behind, and `latest` where it was.
+                files.remove_tree(run.path)
         self._reporter.warn(str(error))
         if not isinstance(error, UserError):
-            self._reporter.warn(f"Progress saved. Go on with: {self._order.command}")
+            more = " a larger budget, otherwise" if isinstance(error, BudgetReached) else ""
+            self._reporter.warn(f"Progress saved. Go on with{more}: {self._order.command}")
         return code
+
+    def _begun(self, run: Run) -> None:
+        """A step knows its items: from here on this run is the latest."""
+        if self._order.folder is None:
+            point_latest(run.path)
+
+    def _is_empty(self, run: Run, ledger: Ledger) -> bool:
+        """Whether this session made the run's folder and no item was ever entered."""
+        items = "SELECT 1 FROM items WHERE run = (SELECT id FROM runs WHERE path = ?)"
+        return not run.resumed and self._order.folder is None and ledger.row(items, (run.id,)) is None
 
     def _leave(self, ledger: Ledger, code: int) -> None:
         """End the process while the run's locks are held: items are still under way in threads that can't be stopped."""
@@ -212,12 +226,14 @@ def _check_outputs(path: Path) -> None:
         raise UserError(f"outputs = {path}: can't be written: give outputs=FOLDER")
 
 
-def _carry_out(run: Run, spec: StepSpec, work: StepRun) -> None:
+def _carry_out(run: Run, spec: StepSpec, work: StepRun, begun: Callable[[Run], None]) -> None:
     began = time.monotonic()
     about = run.step(spec.label)
     try:
         about |= {"state": "running", "total": work.list_items()}
         run.save()
+        begun(run)
+        log.info("%s: begins, %s items", spec.label, "unknown" if about["total"] is None else about["total"])
         work.carry_out(about["total"])
         about["state"] = "done"
     finally:
@@ -231,6 +247,7 @@ def _carry_out(run: Run, spec: StepSpec, work: StepRun) -> None:
                 failed=counts.get("failed", 0) + counts.get("refused", 0),
                 usd=round(work.usd(), 6),
             )
+        log.info("%s: %s, %s done, %s failed", spec.label, about["state"], about.get("done", 0), about.get("failed", 0))
         run.save()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -20,6 +20,7 @@ from yaml import YAMLError
 from runner import registry
 from runner.compose import prepare, thawed, typed
 from runner.errors import UserError
+from runner.explain import explain, missing_key, one_line, shown
 from runner.files import is_file
 from runner.fingerprint import digest_of
 from runner.params import faults
@@ -117,12 +118,21 @@ def compose(path: Path, overrides: Sequence[str]) -> DictConfig:
             config = hydra_compose(config_name=path.stem, overrides=list(overrides), return_hydra_config=True)
         check_hydra(config)
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise UserError(explain(path, error)) from error
+        raise UserError(explain(path, error, _keys_beside(path, overrides, error))) from error
     except RecursionError as error:
-        raise UserError(f"{_shown(path)}: defaults: its defaults lists name each other in a circle") from error
+        raise UserError(f"{shown(path)}: defaults: its defaults lists name each other in a circle") from error
     except UserError as error:
-        raise UserError(f"{_shown(path)}: {error}") from error
+        raise UserError(f"{shown(path)}: {error}") from error
     return without_hydra(config)
+
+
+def _keys_beside(path: Path, overrides: Sequence[str], error: Exception) -> list[str]:
+    """The keys that stand where a mistyped one was looked for, from the recipe without overrides."""
+    key = missing_key(error)
+    if key is None or not overrides:
+        return []
+    node = OmegaConf.select(compose(path, []), key.rpartition(".")[0]) if "." in key else compose(path, [])
+    return [str(name) for name in node if name != "step"] if isinstance(node, DictConfig) else []
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -147,7 +157,7 @@ def resolve(path: Path, config: DictConfig) -> Recipe:
         found.extend(_bad_data(settings, steps))
     resolved = _resolved(config, found)
     if found or settings is None:
-        raise UserError("\n".join(f"{_shown(path)}: {fault}" for fault in dict.fromkeys(found)))
+        raise UserError("\n".join(f"{shown(path)}: {fault}" for fault in dict.fromkeys(found)))
     for kind in [kind for kind in registry.backend_kinds() if kind not in backends]:
         resolved.pop(kind, None)
     relevant = {key: value for key, value in resolved.items() if key not in NOT_IN_DIGEST}
@@ -160,31 +170,6 @@ def resolve(path: Path, config: DictConfig) -> Recipe:
 def _library(data: str) -> str:
     """Which library it is: `data` in two folders is two of them, even where their runs share `outputs`."""
     return data if STEP_REFERENCE.match(data) else str(Path(data).resolve())
-
-
-def explain(path: Path, error: Exception) -> str:
-    """Hydra's or OmegaConf's error as one that says what to do."""
-    if isinstance(error, OverrideParseException):
-        return f"{error.override}: is no override: {str(error).splitlines()[0]}"
-    lines = []
-    cause: BaseException | None = error
-    while cause is not None:
-        text = str(cause).strip()
-        if text and text not in lines:
-            lines.append(text)
-        cause = cause.__cause__
-    text = "\n".join(lines)
-    if key := re.search(r"Ambiguous value for argument '([^=]+)=(.*)'", text):
-        name, value = key.groups()
-        return f"{name}={value}: a list needs brackets: {name}=[{value}]; to run once for each value add -m"
-    return f"{_shown(path)}: {text}"
-
-
-def _shown(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def _unknown_keys(config: DictConfig) -> Iterator[str]:
@@ -200,7 +185,7 @@ def _resolved(config: DictConfig, found: list[str]) -> dict[Any, Any]:
     try:
         resolved = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        found.append(_one_line(error))
+        found.append(one_line(error))
         return {}
     assert isinstance(resolved, dict)
     return resolved
@@ -214,7 +199,7 @@ def _typed_settings(config: DictConfig, found: list[str]) -> RunSettings | None:
             plain = OmegaConf.to_container(OmegaConf.masked_copy(config, name), resolve=True)
             merged = OmegaConf.merge(merged, plain)
         except OmegaConfBaseException as error:
-            found.append(_one_line(error, name))
+            found.append(one_line(error, name))
     return typed(RunSettings, merged) if len(found) == known else None
 
 
@@ -242,7 +227,7 @@ def _typed_steps(config: DictConfig, found: list[str]) -> list[StepSpec]:
             found.extend(faults(key, params))
             steps.append(StepSpec(label, name, step_class, params))
         except OmegaConfBaseException as error:
-            found.append(_one_line(error, key))
+            found.append(one_line(error, key))
         except UserError as error:
             found.append(str(error))
     return steps
@@ -259,7 +244,7 @@ def _typed_backends(config: DictConfig, steps: list[StepSpec], found: list[str])
             found.extend(faults(kind, settings))
             backends[kind] = BackendSpec(kind, str(node.backend), backend_class, settings)
         except (OmegaConfBaseException, UserError) as error:
-            found.append(_one_line(error, kind))
+            found.append(one_line(error, kind))
     return backends
 
 
@@ -301,18 +286,6 @@ def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:
     elif hasattr(value, "__dataclass_fields__"):
         for field in fields(value):
             yield from _texts(f"{key}.{field.name}", getattr(value, field.name))
-
-
-def _one_line(error: Exception, above: str = "") -> str:
-    """OmegaConf's error as `key: what`; `above` is the key of the node that it may know only the inside of."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "object_type" not in line]
-    keys = [line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")]
-    rest = " ".join(line for line in lines if not line.startswith("full_key:"))
-    key = keys[0] if keys else ""
-    if not key.startswith(above):
-        key = f"{above}.{key}"
-    key = key or above
-    return f"{key}: {rest}" if key not in rest else rest
 
 
 def fill_references(value: Any, folders: Mapping[str, Path]) -> Any:

@@ -93,8 +93,6 @@ def opened(recipe: Recipe, command: str, overrides: Sequence[str] = (), folder: 
     busy = f"{path} is in progress in another process: wait for it, or stop it first"
     with files.locked(path / "run.lock", busy):
         run = _describe(path, recipe, command, overrides)
-        if folder is None:
-            point_latest(path)
         yield run
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class Request:
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out the command; returns the exit code."""
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments or {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0 if arguments else 2
     request = parse(arguments)
@@ -111,6 +112,20 @@ def parse(arguments: Sequence[str]) -> Request:
     return Request(locate(name), tuple(overrides), found.multirun, tuple(shown))
 
 
+# Words that hands trained on the old scripts type.
+OLD_OPTIONS = {
+    "--dry-run": "nothing changes without execute=true",
+    "--preview": "without execute=true it is a preview",
+    "--execute": "write execute=true",
+    "--resume": "the same command goes on by itself",
+    "--no-resume": "write fresh=true",
+    "--reset-checkpoint": "`callsheet reset RECIPE`, or fresh=true for one run",
+    "--actors": "write 'actors=[0,1,5]'",
+    "--actions": "write 'actions=[create_base_image,recreate_mismatch]'",
+}
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see `callsheet run --help`")
+        hints = [f"{word}: {hint}" for word, hint in OLD_OPTIONS.items() if re.search(rf"(?<!\S){word}\b", message)]
+        raise UserError("; ".join([message, *hints, "see `callsheet run --help`"]))

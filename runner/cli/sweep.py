@@ -24,10 +24,11 @@ from runner import files
 from runner.budget import Budget, BudgetSettings
 from runner.compose import prepare
 from runner.errors import CallsheetError, Interrupted, UserError
+from runner.explain import explain
 from runner.fingerprint import digest_of
 from runner.job import INTERRUPTED, SOME_FAILED, STOPPED, USER_ERROR, Job, Order
 from runner.ledger import Ledger
-from runner.recipe import Recipe, compose, explain, resolve, without_hydra
+from runner.recipe import Recipe, compose, resolve, without_hydra
 from runner.report import render_sweep
 from runner.run import FINISHED, id_of, now, point_latest, read_about, stamp
 from runner.secrets import redacted

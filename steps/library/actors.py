@@ -46,6 +46,10 @@ class Library:
             UserError: actorsData.json is missing, broken, or names two actors alike.
         """
         if self._actors is None:
+            if not (self.root / layout.ACTORS).exists():
+                raise UserError(
+                    f"{self.root / layout.ACTORS}: no such file: give data=FOLDER, or draw a library with `callsheet sample DIR`"
+                )
             self._actors = list(_read_actors(self.root / layout.ACTORS))
         return self._actors
 

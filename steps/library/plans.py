@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from runner.errors import UserError
-from runner.files import MAX_PATH, plain_name
+from runner.files import MAX_PATH, plain_name, read_json
 from steps.library import layout
-from steps.library.documents import read_checked
+from steps.library.documents import check
 
 PLAN = "action_plan.json"
 VERSION = 1
@@ -196,7 +196,12 @@ def read_plan(path: Path) -> ActionPlan:
     Raises:
         UserError: Not a plan, or one with names or paths that lead elsewhere; with the JSON pointer.
     """
-    document = read_checked(path, SCHEMA)
+    document = read_json(path)
+    if isinstance(document, dict) and "actions" in document and "plan_id" not in document:
+        raise UserError(
+            f"{path}: was made by the old script, and does not say what it judged: run `callsheet run validate_base_images`"
+        )
+    check(document, SCHEMA, str(path))
     actions = []
     seen: dict[str, int] = {}
     for index, row in enumerate(document["actions"]):

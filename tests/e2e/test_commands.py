@@ -131,11 +131,91 @@ def test_the_budget_is_exit_3_and_a_larger_one_goes_on_in_the_same_run(stage: St
     told = stage.run("run", "validate_base_images", "budget.calls=1", "workers=1")
     assert told.code == 3
     assert "Budget reached: 1 of 1 calls made" in told.text
-    assert "Go on with: callsheet run validate_base_images budget.calls=1 workers=1" in told.text
+    assert (
+        "Go on with a larger budget, otherwise: callsheet run validate_base_images budget.calls=1 workers=1"
+        in told.text
+    )
     told = stage.run("run", "validate_base_images", "budget.calls=9")
     assert told.code == 0
     assert "going on with" in told.text
     assert "validate 1 of 3 done, 2 left" in told.text
+
+
+def test_a_mistyped_command_leaves_nothing_and_latest_where_it_was(stage: Stage) -> None:
+    stage.run("run", "validate_base_images")
+    latest = (stage.root / "outputs/validate_base_images/latest").resolve()
+    told = stage.run("run", "validate_base_images", "actors=@nobody")
+    assert told.code == 2
+    assert (stage.root / "outputs/validate_base_images/latest").resolve() == latest
+    assert [
+        path
+        for path in (stage.root / "outputs/validate_base_images").iterdir()
+        if path.is_dir() and not path.is_symlink()
+    ] == [latest]
+
+
+def test_the_log_tells_when_each_step_began_and_ended(stage: Stage) -> None:
+    stage.run("run", "validate_base_images")
+    log = (stage.root / "outputs/validate_base_images/latest/log.txt").read_text()
+    assert "INFO validate: begins, 3 items" in log
+    assert "INFO plan: done, 2 done, 0 failed" in log
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (
+            ("steps.validate.vote=3",),
+            "did you mean steps.validate.votes? Keys of steps.validate are actors, sample, votes",
+        ),
+        (("actors_=1",), "did you mean actors?"),
+        (("--resume",), "--resume: the same command goes on by itself"),
+        (("--dry-run",), "nothing changes without execute=true"),
+        (("vision=nobody",), "Available options in 'vision':"),
+        (
+            ("data=nowhere",),
+            "nowhere/actorsData.json: no such file: give data=FOLDER, or draw a library with `callsheet sample DIR`",
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_the_way_out(stage: Stage, words: tuple[str, ...], hint: str) -> None:
+    told = stage.run("run", "validate_base_images", *words)
+    assert told.code == 2
+    assert hint in told.text
+    assert "object_type" not in told.text
+    assert "search path" not in told.text
+
+
+def test_a_plan_that_is_not_given_is_asked_for(stage: Stage) -> None:
+    assert "plan has no value: give plan=..." in stage.run("run", "execute_plan").text
+    assert "needs a list in brackets" in stage.run("run", "execute_plan", "plan=x", "actions=create_base_image").text
+    stage.write("old.json", json.dumps({"generated_at": "", "actions": []}))
+    assert "made by the old script" in stage.run("run", "execute_plan", "plan=old.json").text
+
+
+def test_undo_of_a_recipe_finds_the_run_that_acted_behind_a_preview(stage: Stage) -> None:
+    before = tree(stage.data)
+    stage.run("run", "repair_base_images", *SMALL, "execute=true")
+    acted = (stage.root / "outputs/repair_base_images/latest").resolve()
+    stage.run("run", "repair_base_images", *SMALL)
+    told = stage.run("undo", "repair_base_images")
+    assert told.code == 0
+    assert f"{acted.name}: 2 of 2 actions undone" in told.text
+    assert {path: digest for path, digest in tree(stage.data).items() if not path.startswith(".callsheet/")} == before
+    told = stage.run("undo", "repair_base_images")
+    assert told.code == 2
+    assert "changed nothing that is not undone already" in told.text
+
+
+def test_undo_uses_the_ledger_and_the_outputs_of_the_run(stage: Stage) -> None:
+    before = tree(stage.data)
+    stage.run("run", "repair_base_images", *SMALL, "execute=true", "ledger=mine.sqlite", "outputs=elsewhere")
+    headline = json.loads((stage.root / "elsewhere/repair_base_images/latest/execute/report.json").read_text())[
+        "headline"
+    ]
+    command = headline.partition("callsheet undo ")[2]
+    assert "2 of 2 actions undone" in stage.run("undo", command).text
+    assert {path: digest for path, digest in tree(stage.data).items() if not path.startswith(".callsheet/")} == before
 
 
 def test_quiet_prints_one_line(stage: Stage) -> None:
