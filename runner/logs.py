@@ -22,6 +22,8 @@ def logging_to(path: Path, reporter: Reporter) -> Iterator[None]:
     to_person = _ToPerson(reporter)
     to_person.setFormatter(_MessageOnly(redact))
     log.setLevel(logging.INFO)
+    # Hydra, as it sets logging up for a sweep's job, puts out every logger that it does not know.
+    log.disabled = False
     log.propagate = False
     for handler in (to_file, to_person):
         log.addHandler(handler)

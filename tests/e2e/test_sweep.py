@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.stage import Stage
+from tests.e2e.stage import GOOD, Stage
 
 WORDS = ("run", "-m", "validate_base_images", "steps.validate.votes=1,2")
 LAUNCHERS = [(), ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")]
@@ -134,3 +134,11 @@ hydra:
         ["steps.validate.votes=2", "seed=4"],
         ["steps.validate.votes=3", "seed=4"],
     ]
+
+
+def test_a_job_tells_of_its_failures_and_logs_them(stage: Stage) -> None:
+    (stage.data / f"actors/{GOOD}/base_image/{GOOD}_base.jpg").write_bytes(b"8BPS not ours")
+    told = stage.run(*WORDS)
+    assert told.code == 1
+    assert f"[job 1] validate: {GOOD} failed:" in told.text
+    assert f"{GOOD} failed:" in (jobs(stage)[0] / "log.txt").read_text()
