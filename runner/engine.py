@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import itertools
 import logging
 import time
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import TypeAdapter
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from runner.calls import RetrySettings, metering
+from runner.calls import ItemMeter, RetrySettings, metering
 from runner.errors import (
     DiskFailed,
     Interrupted,
@@ -79,6 +80,8 @@ class StepRun:
         self._row = row
         self._name = name
         self._fresh = fresh
+        # What is asked on purpose a second time, or done for its effects, is no other process's business.
+        self._shared = type(step).reuses_answers and not fresh
         self._tools = tools
         self._ledger = tools.ledger
         self._results: TypeAdapter[Any] = TypeAdapter(result_type(type(step)))
@@ -182,8 +185,7 @@ class StepRun:
             return
         with metering() as meter:
             try:
-                result = self._tools.retry(self._step.process, task.item.value)
-                self._answer(task, self._results.dump_json(result).decode("utf-8"), meter.usd)
+                self._ask_once(task, meter) if self._shared else self._ask(task, meter)
             except Interrupted:
                 return
             except (RunStopped, MisconfiguredRun) as error:
@@ -198,6 +200,29 @@ class StepRun:
             except Exception as error:
                 log.exception("%s: %s: a fault in the step", self._label, task.item.key)
                 self._enter(task, "failed", f"{type(error).__name__}: {error}", meter.usd)
+
+    def _ask_once(self, task: Task, meter: ItemMeter) -> None:
+        """Ask, unless another process does: then wait for what it was told."""
+        claims, name = self._ledger.claims, task.fingerprint
+        claims.wait_for(name, self._tools.stop)
+        asked = False
+        try:
+            # It may have been answered since the items were looked up.
+            if self._ledger.row("SELECT 1 FROM answers WHERE fingerprint = ?", (name,)):
+                self._enter(task, "remembered")
+                return
+            self._ask(task, meter)
+            asked = True
+        finally:
+            if asked:
+                # Others look for the answer in the ledger.
+                self._ledger.after_commit(functools.partial(claims.release, name))
+            else:
+                claims.release(name)
+
+    def _ask(self, task: Task, meter: ItemMeter) -> None:
+        result = self._tools.retry(self._step.process, task.item.value)
+        self._answer(task, self._results.dump_json(result).decode("utf-8"), meter.usd)
 
     def _answer(self, task: Task, result: str, usd: float) -> None:
         self._ledger.post(

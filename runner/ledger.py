@@ -24,6 +24,7 @@ from typing import Any, Self, TypeVar
 
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
+from runner.claims import Claims
 from runner.errors import RunStopped, UserError
 
 T = TypeVar("T")
@@ -60,12 +61,15 @@ class Ledger:
             raise UserError(f"{path}: no ledger can be made there: {error.strerror}: give ledger=PATH") from error
         self.path = path
         self._posted: deque[tuple[str, Sequence[Any]]] = deque()
+        self._after: deque[Callable[[], None]] = deque()
         self._requests: deque[_Request] = deque()
         self._wake = threading.Condition()
         self._closing = False
         self._failure: BaseException | None = None
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
+        self._claims: Claims | None = None
+        self._claiming = threading.Lock()
         self._connection = self._connect()
         try:
             migrate(self._connection)
@@ -84,6 +88,18 @@ class Ledger:
         if self._failure is not None:
             raise self._failed()
         self._posted.append((statement, values))
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call back from the writer's thread when all that was posted before is committed, or has failed for good."""
+        self._after.append(callback)
+
+    @property
+    def claims(self) -> Claims:
+        """Who works at which answer, in all processes."""
+        with self._claiming:
+            if self._claims is None:
+                self._claims = Claims.beside(self.path)
+            return self._claims
 
     def commit(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
         """Run `work` in one transaction, after all that was posted before, and wait for its commit.
@@ -130,6 +146,9 @@ class Ledger:
         for reader in self._readers:
             reader.close()
         self._readers.clear()
+        if self._claims is not None:
+            self._claims.close()
+            self._claims = None
 
     def __enter__(self) -> Self:
         return self
@@ -177,11 +196,18 @@ class Ledger:
             self._write_posted()
             for request in requests:
                 self._write_request(request)
-            if closing and not self._posted and not self._requests:
+            if closing and not self._posted and not self._after and not self._requests:
                 self._connection.close()
                 return
 
     def _write_posted(self) -> None:
+        # Taken first, so that what was posted before each of them is in this batch.
+        callbacks = [self._after.popleft() for _ in range(len(self._after))]
+        self._write_batch()
+        for callback in callbacks:
+            callback()
+
+    def _write_batch(self) -> None:
         posted = [self._posted.popleft() for _ in range(len(self._posted))]
         if not posted or self._failure is not None:
             return

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from runner.errors import ItemError, Transient
 from runner.failpoints import failpoint
+from runner.fingerprint import digest_of
 from runner.ledger import Ledger
 from runner.stop import Stop
 
@@ -32,7 +33,7 @@ class RemoteJobs:
         poll: Callable[[str], T | None],
         every_s: float = 1.0,
     ) -> T:
-        """The result of the job named `key`: created if it never was, polled if it was.
+        """The result of the job named `key`: created if it never was, polled if it was; by one process at a time.
 
         Args:
             key: Names the job for good.
@@ -44,12 +45,17 @@ class RemoteJobs:
         Raises:
             Interrupted: The run stops; the id is kept, and a resumed run polls it.
         """
-        remote_id = self._find(key, provider)
-        if remote_id is None:
-            remote_id = self._create(key, provider, create)
-        while (result := poll(remote_id)) is None:
-            self.stop.sleep(every_s)
-        self._note(key, provider, "done", remote_id)
+        claims, name = self._ledger.claims, digest_of(key)
+        claims.wait_for(name, self.stop, inner=True)
+        try:
+            remote_id = self._find(key, provider)
+            if remote_id is None:
+                remote_id = self._create(key, provider, create)
+            while (result := poll(remote_id)) is None:
+                self.stop.sleep(every_s)
+            self._note(key, provider, "done", remote_id)
+        finally:
+            claims.release(name, inner=True)
         return result
 
     def forget(self, key: str) -> None:
