@@ -86,7 +86,7 @@ class Calls:
 
         Args:
             send: Makes one request; raises what `runner.errors` sorts failures into. An error that was billed says so by an
-                attribute `usd`.
+                attribute `usd`; one of which that is not known by `maybe_billed`.
             estimate: The most that one request may cost in US dollars; None when unknown.
 
         Raises:
@@ -118,7 +118,8 @@ class Calls:
     def _once(self, send: Callable[[], Reply[T]], estimate: float | None) -> T:
         with self._limiter.slot() as began:
             reservation = self._budget.reserve(estimate, self.backend)
-            # Until the outcome is known a call counts at its maximum: one that is cut off may well have been billed.
+            # A call counts at its maximum unless it is known what became of it: one that is cut off, or that the server took and
+            # never answered, may well have been billed.
             usd = estimate or 0.0
             try:
                 reply = send()
@@ -126,7 +127,8 @@ class Calls:
             except ItemError as error:
                 if isinstance(error, Transient) and error.throttled:
                     self._limiter.throttled(began)
-                usd = getattr(error, "usd", 0.0)
+                unknown = isinstance(error, Transient) and error.maybe_billed
+                usd = getattr(error, "usd", usd if unknown else 0.0)
                 raise
             finally:
                 self._budget.settle(reservation, usd)

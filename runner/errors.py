@@ -26,10 +26,14 @@ class Transient(ItemError):
         message: What happened.
         retry_after: Seconds that the server asked to wait, if it did.
         throttled: True when the server said that calls come too fast, so that concurrency shrinks.
+        maybe_billed: True when the request was sent and no answer came (a time-out): it counts at its estimate.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None, throttled: bool = False) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, throttled: bool = False, maybe_billed: bool = False
+    ) -> None:
         super().__init__(message)
+        self.maybe_billed = maybe_billed
         self.retry_after = retry_after
         self.throttled = throttled
 

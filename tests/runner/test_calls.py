@@ -202,3 +202,13 @@ def test_no_more_calls_run_than_the_limit() -> None:
     for thread in threads:
         thread.join()
     assert 1 <= most[0] <= 2
+
+
+def test_a_call_that_was_sent_and_never_answered_counts_at_its_estimate(ledger: Ledger) -> None:
+    backend = calls(ledger, budget=BudgetSettings(usd=1.0))
+    with metering() as meter:
+        backend.make(Server(Transient("timed out", maybe_billed=True), Transient("503"), "fine"), estimate=0.25)
+    assert meter.usd == pytest.approx(0.26)
+    usd, count = Budget(ledger, BudgetSettings(), scope="scope", run="run").spent()
+    assert usd == pytest.approx(0.26)
+    assert count == 3
