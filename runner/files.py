@@ -237,6 +237,19 @@ def locked(path: Path, busy: str) -> Iterator[None]:
         yield
 
 
+def is_locked(path: Path) -> bool:
+    """True while somebody holds the lock of `locked` on this file; it is not made where it is missing."""
+    try:
+        with path.open("rb") as file:
+            # Shared, so that two who look don't see each other.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def sweep_temporaries(folder: Path, *, deep: bool = True) -> None:
     """Remove what a killed write left in a folder of ours, and unless told otherwise in those below it."""
     for path in folder.rglob(f"{TEMPORARY}*") if deep else folder.glob(f"{TEMPORARY}*"):

@@ -13,13 +13,11 @@ from runner import registry
 from runner.cli.base import show_table
 from runner.cli.sweep import sweep_jobs
 from runner.errors import UserError
-from runner.files import read_json
-from runner.job import ledger_path
+from runner.files import is_locked, read_json
 from runner.ledger import Ledger
 from runner.params import described
 from runner.recipe import all_recipes, compose, locate, resolve
-from runner.run import all_runs, read_about
-from runner.settings import RunSettings
+from runner.run import FINISHED, all_runs, id_of, jobs_of, ledger_of, read_about
 from runner.strangers import check_tree
 
 
@@ -71,9 +69,9 @@ class Status:
             print(f"no runs below {outputs}: start one with `callsheet run RECIPE` (`callsheet recipes` lists them)")
             return 0
         table = Table("run", "state", "done", "failed", "left", "cost", "overrides", box=None, pad_edge=False)
-        live = live_counts(outputs)
+        ledgers = _Ledgers(outputs)
         for path in runs:
-            for row in _rows(path, outputs, live):
+            for row in _rows(path, outputs, ledgers):
                 table.add_row(*row)
         show_table(table)
         return 0
@@ -108,55 +106,81 @@ def own_parameters(path: Path) -> list[str]:
     return [str(key) for key in config if str(key) not in known]
 
 
-def live_counts(outputs: Path) -> dict[str, dict[str, int]]:
-    """Items by state of every run in the ledger, for runs whose run.json is not written at each item."""
-    path = ledger_path(RunSettings(outputs=str(outputs)))
-    if not path.is_file():
-        return {}
+Counts = dict[str, dict[str, int]]
+
+
+class _Ledgers:
+    """Items by state of every run in the ledgers that runs name, for runs whose run.json is not written at each item."""
+
+    def __init__(self, outputs: Path) -> None:
+        self._outputs = outputs
+        self._counts: dict[Path, Counts] = {}
+
+    def of(self, path: Path, about: dict[str, Any]) -> dict[str, int]:
+        """One run's items, by LABEL/STATE."""
+        ledger = ledger_of(about, self._outputs).absolute()
+        if ledger not in self._counts:
+            self._counts[ledger] = _counts_in(ledger) if ledger.is_file() else {}
+        return self._counts[ledger].get(id_of(path, about), {})
+
+
+def _counts_in(path: Path) -> Counts:
     query = """SELECT r.path, i.label || '/' || i.state, count(*) FROM items i JOIN runs r ON r.id = i.run
                GROUP BY r.path, i.label, i.state"""
-    counts: dict[str, dict[str, int]] = {}
+    counts: Counts = {}
     with Ledger(path) as ledger:
         for run, state, count in ledger.rows(query):
             counts.setdefault(run, {})[state] = count
     return counts
 
 
-def _rows(path: Path, outputs: Path, live: dict[str, dict[str, int]]) -> Iterator[tuple[str, ...]]:
+def _rows(path: Path, outputs: Path, ledgers: _Ledgers) -> Iterator[tuple[str, ...]]:
     name = str(path.relative_to(outputs))
     if not (path / "sweep.json").is_file():
-        yield _run_row(path, name, live)
+        yield _run_row(path, name, ledgers)
         return
     try:
         about = read_json(path / "sweep.json")
     except UserError as error:
         yield (name, "broken", "", "", "", "", str(error))
         return
+    yield _sweep_row(path, name, about)
+    for job in jobs_of(path):
+        yield _run_row(job, f"  job {job.name}", ledgers)
+
+
+def _sweep_row(path: Path, name: str, about: dict[str, Any]) -> tuple[str, ...]:
     jobs = sweep_jobs(path, about)
-    finished = sum(job["state"] in ("done", "failed") for job in jobs)
-    yield (
+    finished = sum(job["state"] in FINISHED for job in jobs)
+    failed = sum(job["state"] in ("failed", "refused", "crashed") for job in jobs)
+    return (
         name,
-        about["state"],
+        _state(about, path / "sweep.lock"),
         f"{finished} jobs",
-        "",
-        f"{len(jobs) - finished} jobs",
-        "",
-        " ".join(about["overrides"]),
+        f"{failed} jobs",
+        f"{about.get('expected', len(jobs)) - finished} jobs",
+        f"${_usd(path, about):.4f}",
+        " ".join(about.get("overrides", [])),
     )
-    for job in jobs:
-        yield _run_row(path / "jobs" / str(job["number"]), f"  job {job['number']}", live)
 
 
-def _run_row(path: Path, name: str, live: dict[str, dict[str, int]]) -> tuple[str, ...]:
+def _usd(path: Path, about: dict[str, Any]) -> float:
+    """What a sweep cost; while it runs, what its jobs have written down."""
+    known = float((about.get("cost") or {}).get("usd", 0.0))
+    jobs = sum(float(((read_about(job) or {}).get("cost") or {}).get("usd", 0.0)) for job in jobs_of(path))
+    return max(known, jobs)
+
+
+def _run_row(path: Path, name: str, ledgers: _Ledgers) -> tuple[str, ...]:
     about = read_about(path)
     if about is None:
         return (name, "broken", "", "", "", "", "run.json is missing or not JSON")
-    counts = live.get(str(path.absolute()), {})
+    counts = ledgers.of(path, about)
     done = sum(count for state, count in counts.items() if state.endswith(("/done", "/remembered")))
     failed = sum(count for state, count in counts.items() if state.endswith(("/failed", "/refused")))
     return (
         name,
-        _state(about),
+        _state(about, path / "run.lock"),
         str(done),
         str(failed),
         _left(about, counts),
@@ -165,13 +189,15 @@ def _run_row(path: Path, name: str, live: dict[str, dict[str, int]]) -> tuple[st
     )
 
 
-def _state(about: dict[str, Any]) -> str:
-    return str(about["state"])
+def _state(about: dict[str, Any], lock: Path) -> str:
+    """What it says of itself, unless it can't have said that it ended."""
+    state = str(about.get("state"))
+    return "killed" if state == "running" and not is_locked(lock) else state
 
 
 def _left(about: dict[str, Any], counts: dict[str, int]) -> str:
     """Items left where a step has counted them, else the steps that are left."""
-    if about["state"] in ("done", "failed", "undone", "reset"):
+    if about["state"] in FINISHED:
         return "0"
     parts = []
     for label, step in about["steps"].items():

@@ -52,3 +52,7 @@ def stage(
     # Hydra's --info sets up logging for a process that is about to end.
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
+    # A sweep's puts out the loggers that are there, Hydra's own too.
+    for logger in logging.root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from runner import files
 from runner.recipe import all_recipes
 from tests.e2e.stage import ABSENT, BLURRED, GOOD, Stage
 from tests.library import tree
@@ -93,6 +94,35 @@ def test_status_counts_items_and_shows_overrides(stage: Stage) -> None:
     row = next(line for line in stage.run("status").text.splitlines() if line.startswith("validate_base_images/"))
     assert row.split()[1:6] == ["done", "5", "0", "0", "$0.0000"]
     assert "steps.validate.votes=2" in row
+
+
+def status_rows(stage: Stage) -> dict[str, list[str]]:
+    lines = [line.split() for line in stage.run("status").text.splitlines()[1:]]
+    return {" ".join(words[:2]) if words[0] == "job" else words[0].partition("/")[0]: words for words in lines}
+
+
+def test_status_tells_a_killed_run_from_one_at_work(stage: Stage) -> None:
+    stage.run("run", "validate_base_images", "ledger=mine.sqlite")
+    run = (stage.root / "outputs/validate_base_images/latest").resolve()
+    (run / "run.json").write_text(json.dumps(json.loads((run / "run.json").read_text()) | {"state": "running"}))
+    # Its items are counted in the ledger that it used.
+    assert status_rows(stage)["validate_base_images"][1:4] == ["killed", "5", "0"]
+    with files.locked(run / "run.lock", "busy"):
+        assert status_rows(stage)["validate_base_images"][1] == "running"
+
+
+def test_status_counts_the_jobs_of_a_sweep(stage: Stage) -> None:
+    stage.run("run", "-m", "validate_base_images", "steps.validate.votes=1,2,3")
+    sweep = (stage.root / "outputs/validate_base_images/latest").resolve()
+    (sweep / "jobs/2/run.json").unlink()
+    (sweep / "jobs/2/job.json").unlink()
+    about = json.loads((sweep / "jobs/1/run.json").read_text())
+    (sweep / "jobs/1/run.json").write_text(json.dumps(about | {"state": "failed"}))
+    (sweep / "sweep.json").write_text(
+        json.dumps(json.loads((sweep / "sweep.json").read_text()) | {"cost": {"usd": 1.5, "calls": 9}})
+    )
+    row = status_rows(stage)["validate_base_images"]
+    assert row[1:] == ["done", "2", "jobs", "1", "jobs", "1", "jobs", "$1.5000", "steps.validate.votes=1,2,3"]
 
 
 def test_recipes_are_listed_with_their_first_line_and_parameters(stage: Stage) -> None:
