@@ -282,7 +282,7 @@ def _end(folder: Path, about: dict[str, Any], *, interrupted: bool) -> int:
 
 def _worst(jobs: Sequence[Mapping[str, Any]], left: int) -> int:
     codes = {entry["exit"] for entry in jobs}
-    # What must be changed first comes before what only has to be given again.
+    # What stopped one job comes first: it is why the others were interrupted.
     order = (STOPPED, INTERRUPTED, USER_ERROR, SOME_FAILED)
     return next((worst for worst in order if worst in codes), SOME_FAILED if left else 0)
 
