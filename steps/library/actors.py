@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import ItemError, UserError
-from runner.files import plain_name, under, whole_text
+from runner.files import is_file, plain_name, under, whole_text
 from runner.fingerprint import FileHashes
 from runner.strangers import read_yaml
 from steps.library import layout, made
@@ -46,7 +46,7 @@ class Library:
             UserError: actorsData.json is missing, broken, or names two actors alike.
         """
         if self._actors is None:
-            if not (self.root / layout.ACTORS).exists():
+            if not is_file(self.root / layout.ACTORS):
                 raise UserError(
                     f"{self.root / layout.ACTORS}: no such file: give data=FOLDER, or draw a library with `callsheet sample DIR`"
                 )
