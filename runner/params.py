@@ -6,6 +6,8 @@ Hydra checks types and names from the dataclass; `faults` gathers all that types
 from __future__ import annotations
 
 import dataclasses
+import json
+import typing
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -69,12 +71,16 @@ def faults(key: str, value: object) -> Iterator[str]:
 
 
 def described(params: type) -> Iterator[tuple[str, str, str]]:
-    """Name, default and help of each field, for listings."""
+    """Name, default (as YAML would have it) and help of each field, for listings; nested ones as `outer.inner`."""
+    hints = typing.get_type_hints(params)
     for field in dataclasses.fields(params):
+        inner = hints[field.name]
+        if dataclasses.is_dataclass(inner) and isinstance(inner, type):
+            yield from ((f"{field.name}.{name}", default, text) for name, default, text in described(inner))
+            continue
+        default = "(required)"
         if field.default is not dataclasses.MISSING:
-            default = repr(field.default)
+            default = json.dumps(field.default, ensure_ascii=False)
         elif field.default_factory is not dataclasses.MISSING:
-            default = repr(field.default_factory())
-        else:
-            default = "(required)"
+            default = json.dumps(field.default_factory(), ensure_ascii=False)
         yield field.name, default, field.metadata.get(HELP, "")

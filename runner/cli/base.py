@@ -29,5 +29,7 @@ class Command(Protocol):
 
 
 def show_table(table: Table) -> None:
-    """Print a table, cut to the terminal where there is one and whole elsewhere."""
+    """Print a table, folded to the terminal where there is one and in whole lines elsewhere; nothing of it is cut off."""
+    for column in table.columns:
+        column.overflow = "fold"
     Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)

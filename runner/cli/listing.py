@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +20,10 @@ from runner.ledger import Ledger
 from runner.params import described
 from runner.recipe import all_recipes, compose, locate, resolve
 from runner.run import FINISHED, all_runs, id_of, jobs_of, ledger_of, read_about
+from runner.settings import RunSettings
 from runner.strangers import check_tree
+
+LONGEST_DEFAULT = 70
 
 
 class Recipes:
@@ -43,12 +48,22 @@ class Recipes:
         print("\n".join([*header(path), ""]))
         recipe = resolve(path, config)
         for key in own_parameters(path):
-            print(f"{key} = {recipe.resolved.get(key)!r}")
+            print(f"{key}: {json.dumps(recipe.resolved.get(key), ensure_ascii=False)}")
         for spec in recipe.steps:
-            print(f"\nsteps.{spec.label} ({spec.name}): {(spec.step_class.__doc__ or '').splitlines()[0]}")
-            for name, default, text in described(registry.parameter_type(spec.step_class, "params")):
-                print(f"  {name} = {default}  # {text}")
+            title = f"steps.{spec.label} ({spec.name}): {(spec.step_class.__doc__ or '').splitlines()[0]}"
+            _print_parameters(title, registry.parameter_type(spec.step_class, "params"))
+        for kind, backend in recipe.backends.items():
+            title = f"{kind} ({backend.name}): {(backend.backend_class.__doc__ or '').splitlines()[0]}"
+            _print_parameters(title, registry.parameter_type(backend.backend_class, "settings"))
+        _print_parameters("Every recipe has:", RunSettings)
         return 0
+
+
+def _print_parameters(title: str, parameters: type) -> None:
+    """A dataclass's fields as YAML with their help; long texts by their beginning."""
+    print(f"\n{title}")
+    for name, default, text in described(parameters):
+        print(f"  {name}: {textwrap.shorten(default, LONGEST_DEFAULT)}  # {text}")
 
 
 class Status:

@@ -133,7 +133,9 @@ def test_recipes_are_listed_with_their_first_line_and_parameters(stage: Stage) -
     assert "actors, sample, protect" in told
     one = stage.run("recipes", "validate_base_images").text
     assert "steps.validate (validate): Judge each actor's base image" in one
-    assert "votes = 1  # how many assessments must agree" in one
+    assert "  votes: 1  # how many assessments must agree" in one
+    assert "  budget.usd: null  # US dollars" in one
+    assert "vision (embedded): Judges clarity" in one
 
 
 def test_doctor_says_what_is_there_and_what_is_missing(stage: Stage) -> None:
