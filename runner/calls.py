@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from runner.budget import Budget
-from runner.errors import BadAnswer, ItemError, Transient
+from runner.errors import BadAnswer, ItemError, ProviderStopped, Transient
 from runner.limiter import Limiter
 from runner.params import at_least, param
 from runner.remote import RemoteJobs
@@ -124,7 +124,7 @@ class Calls:
             try:
                 reply = send()
                 usd = reply.usd
-            except ItemError as error:
+            except (ItemError, ProviderStopped) as error:
                 if isinstance(error, Transient) and error.throttled:
                     self._limiter.throttled(began)
                 unknown = isinstance(error, Transient) and error.maybe_billed

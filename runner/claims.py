@@ -38,7 +38,8 @@ class Claims:
     @classmethod
     def beside(cls, ledger: Path) -> Claims:
         """Those of a ledger; to be closed as often as they were asked for."""
-        path = ledger.resolve().with_name(ledger.name + "-claims")
+        real = ledger.resolve()
+        path = real.with_name(real.name + "-claims")
         with cls._opening:
             claims = cls._open.get(path)
             if claims is None:

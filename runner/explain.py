@@ -65,7 +65,7 @@ def one_line(error: BaseException, above: str = "") -> str:
         rest = f"'{found[1]}' is no parameter"
     key = keys[0] if keys else ""
     if not key.startswith(above):
-        key = f"{above}.{key}"
+        key = f"{above}.{key}" if key else above
     key = key or above
     return f"{key}: {rest}" if key not in rest else rest
 

@@ -14,6 +14,7 @@ import os
 import reprlib
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
@@ -23,6 +24,7 @@ from runner.errors import UserError
 TEMPORARY = ".tmp-"
 MAX_NAME_BYTES = 200
 MAX_PATH = 1000
+LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 10, 0.02
 MAX_JSON_BYTES = 512 * 1024 * 1024
 
 
@@ -230,10 +232,15 @@ def locked(path: Path, busy: str) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(busy) from error
+        for attempt in range(LOCK_ATTEMPTS):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if attempt == LOCK_ATTEMPTS - 1:
+                    raise UserError(busy) from error
+                # Perhaps only somebody who looks whether it is held.
+                time.sleep(LOCK_PAUSE_SECONDS)
         yield
 
 

@@ -66,6 +66,7 @@ class Job:
         self._order = order
         self._stop = stop
         self._reporter = Reporter(quiet=recipe.settings.quiet, prefix=order.prefix)
+        self._has_begun = False
 
     def carry_out(self) -> int:
         """Run the steps that are left.
@@ -167,7 +168,7 @@ class Job:
             state, code = "refused", USER_ERROR
         with contextlib.suppress(RunStopped, OSError):
             self._close(run, ledger, state=state, exit_code=code, error=str(error))
-            if isinstance(error, UserError) and self._is_empty(run, ledger):
+            if isinstance(error, UserError) and not run.resumed and not self._has_begun and self._order.folder is None:
                 # A mistyped command leaves nothing behind, and `latest` where it was.
                 files.remove_tree(run.path)
         self._reporter.warn(str(error))
@@ -177,14 +178,10 @@ class Job:
         return code
 
     def _begun(self, run: Run) -> None:
-        """A step knows its items: from here on this run is the latest."""
+        """A step knows its items: from here on this run is the latest, and worth keeping whatever becomes of it."""
+        self._has_begun = True
         if self._order.folder is None:
             point_latest(run.path)
-
-    def _is_empty(self, run: Run, ledger: Ledger) -> bool:
-        """Whether this session made the run's folder and no item was ever entered."""
-        items = "SELECT 1 FROM items WHERE run = (SELECT id FROM runs WHERE path = ?)"
-        return not run.resumed and self._order.folder is None and ledger.row(items, (run.id,)) is None
 
     def _leave(self, ledger: Ledger, code: int) -> None:
         """End the process while the run's locks are held: items are still under way in threads that can't be stopped."""

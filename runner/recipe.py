@@ -147,7 +147,7 @@ def resolve(path: Path, config: DictConfig) -> Recipe:
     Raises:
         UserError: All faults that were found, a line each.
     """
-    found: list[str] = list(_unknown_keys(config))
+    found: list[str] = list(_unknown_keys(path, config))
     settings = _typed_settings(config, found)
     steps = _typed_steps(config, found)
     backends = _typed_backends(config, steps, found)
@@ -172,10 +172,11 @@ def _library(data: str) -> str:
     return data if STEP_REFERENCE.match(data) else str(Path(data).resolve())
 
 
-def _unknown_keys(config: DictConfig) -> Iterator[str]:
+def _unknown_keys(path: Path, config: DictConfig) -> Iterator[str]:
     """A recipe may name parameters of its own at the top, but only ones that it uses: the rest are typing errors."""
     known = {field.name for field in fields(RunSettings)} | registry.backend_kinds() | {"steps"}
-    text = OmegaConf.to_yaml(config, resolve=False)
+    # The file too: an override may have taken the place of what refers to a key.
+    text = OmegaConf.to_yaml(config, resolve=False) + path.read_text(encoding="utf-8")
     for key in map(str, config):
         if key not in known and not re.search(rf"\$\{{{re.escape(key)}[.\[}}]", text):
             yield f"{key} is not a setting and nothing refers to ${{{key}}}: settings are {', '.join(sorted(known))}"
@@ -250,8 +251,14 @@ def _typed_backends(config: DictConfig, steps: list[StepSpec], found: list[str])
 
 def _check_schema(key: str, node: DictConfig, entry: str) -> None:
     """What a recipe spells out instead of naming it in its defaults has no types that a value could be checked by."""
-    if not is_dataclass(OmegaConf.get_type(node)):
+    schema = OmegaConf.get_type(node)
+    if schema is None or not is_dataclass(schema):
         raise UserError(f"{key} has values but no schema: add '- {entry}' to the defaults")
+    known = {field.name for field in fields(schema)}
+    if unknown := sorted({str(name) for name in node} - known):
+        raise UserError(
+            f"{key}.{unknown[0]} is no parameter: choose from {', '.join(sorted(known - {'step', 'backend'}))}"
+        )
 
 
 def _bad_data(settings: RunSettings, steps: list[StepSpec]) -> Iterator[str]:

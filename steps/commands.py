@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,11 +50,13 @@ class Undo:
             return max(_undo_run(job, arguments.ledger) for job in reversed(jobs))
 
     def _newest_that_acted(self, recipe: Path, ledger: str | None) -> Path | None:
-        """Of a recipe's runs, which a preview may follow."""
+        """Of a recipe's runs the last that changed something, taken back or not: an older one is undone by its own name alone."""
         if not recipe.is_dir() or (recipe / "run.json").exists() or (recipe / "sweep.json").exists():
             return None
         runs = (path for path in sorted(recipe.iterdir(), reverse=True) if path.is_dir() and not path.is_symlink())
-        return next((path for path in runs if any(_acted(job, ledger) for job in jobs_of(path))), None)
+        return next(
+            (path for path in runs if any(_acted(job, ledger, undoing.ever_acted) for job in jobs_of(path))), None
+        )
 
 
 class Trash:
@@ -134,12 +137,12 @@ def _outputs_of(run: Path) -> Path:
     return run.parents[3] if run.parent.name == "jobs" else run.parents[1]
 
 
-def _acted(path: Path, ledger: str | None) -> bool:
+def _acted(path: Path, ledger: str | None, how: Callable[[str, Ledger], bool] = undoing.acted) -> bool:
     about = read_about(path)
     if about is None:
         return False
     with _ledger_of(path, about, ledger) as opened:
-        return undoing.acted(id_of(path, about), opened)
+        return how(id_of(path, about), opened)
 
 
 def _ledger_of(path: Path, about: dict[str, Any], given: str | None) -> Ledger:
@@ -155,9 +158,9 @@ def _undo_run(path: Path, ledger: str | None) -> int:
         _ledger_of(path, about, ledger) as opened,
     ):
         files.sweep_temporaries(path)
-        report = undoing.undo(path, id_of(path, about), opened)
-        if report.undone and not report.refused:
-            files.write_json(path / "run.json", about | {"state": "undone"})
+        undone = about | {"state": "undone"}
+        report = undoing.undo(path, id_of(path, about), opened, lambda: files.write_json(path / "run.json", undone))
+        if report.undone:
             render(path)
     for line in report.refused:
         print(line)

@@ -134,8 +134,7 @@ def _job(config: DictConfig, folder: Path, sweep_folder: Path) -> int:
     if stop.requested or (sweep_folder / "stop").exists():
         return INTERRUPTED
     if about is not None and about.get("state") in FINISHED:
-        # None where it was killed, and then undone.
-        return int(about.get("exit") or 0)
+        return 0 if about["state"] in ("undone", "reset") else int(about.get("exit") or 0)
     check_hydra(OmegaConf.merge({"hydra": told}, config))  # type: ignore[arg-type]
     main_source = next(source.path for source in told.runtime.config_sources if source.provider == "main")
     path = Path(main_source) / f"{told.job.config_name}.yaml"
@@ -310,7 +309,8 @@ def _entry(path: Path, session: int) -> dict[str, Any] | None:
     run, ended = read_about(path) or {}, _ended(path)
     if not run and ended is None:
         return None
-    code = run.get("exit")
+    # What was undone or reset is over, however it had ended.
+    code = 0 if run.get("state") in ("undone", "reset") else run.get("exit")
     if run.get("state") not in FINISHED and ended is not None and ended["session"] == session:
         code = ended["exit"]
     overrides = run.get("overrides", [] if ended is None else ended["overrides"])

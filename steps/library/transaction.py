@@ -81,9 +81,10 @@ class Replacement:
         self._journal.note(record, MOVING)
         try:
             self._move(record)
-        except FileExistsError as error:
+        except (FileExistsError, FileNotFoundError, ConnectionError, TimeoutError, ItemError) as error:
             raise HalfDone(
-                f"{record.actor_name}: {error}. Move that file away, or take the action back with `callsheet undo`"
+                f"{record.actor_name}: half done: {error}. Mend that (move a file that is in the way aside); then the same command goes on, "
+                "or `callsheet undo` takes it back"
             ) from error
 
     def _check_keys(self, record: ActionRecord) -> None:
@@ -115,6 +116,9 @@ class Replacement:
     def undo(self, record: ActionRecord) -> Undone:
         """Put back what an action moved. May be repeated."""
         self._journal.note(record, UNDOING)
+        if self._trash(record).is_dir():
+            # What is still to be put back must not be emptied meanwhile.
+            self._write_entry(record, complete=False)
         failpoint("undo.begun")
         target, kept = self._root / record.target, self._kept(record)
         if self._is_new(target, record) and not kept.exists():

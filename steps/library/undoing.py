@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,19 @@ def acted(run: str, ledger: Ledger) -> bool:
     return any(state not in (*UNTOUCHED, UNDONE) for state, _ in Journal(ledger).of_run(run))
 
 
-def undo(path: Path, run: str, ledger: Ledger) -> UndoReport:
+def ever_acted(run: str, ledger: Ledger) -> bool:
+    """Whether a run changed something, taken back since or not."""
+    return any(state not in UNTOUCHED for state, _ in Journal(ledger).of_run(run))
+
+
+def undo(path: Path, run: str, ledger: Ledger, begin: Callable[[], None]) -> UndoReport:
     """Take back every action of a run that can be; newest first.
 
     Args:
         path: The run's folder.
         run: Its id in the ledger.
         ledger: Where its actions are journalled.
+        begin: Called before the first is taken back: from then on the run must not go on.
     """
     journal, report = Journal(ledger), UndoReport()
     actions = [(state, record) for state, record in journal.of_run(run) if state not in (FAILED, UNDONE)]
@@ -45,17 +52,21 @@ def undo(path: Path, run: str, ledger: Ledger) -> UndoReport:
     for state, record in reversed(actions):
         report.actions += 1
         replacement = Replacement(Path(record.library), journal, Operations(path / "operations.jsonl"), storage)
-        _undo_one(replacement, state, record, report)
+        _undo_one(replacement, state, record, report, begin)
     return report
 
 
-def _undo_one(replacement: Replacement, state: str, record: ActionRecord, report: UndoReport) -> None:
+def _undo_one(
+    replacement: Replacement, state: str, record: ActionRecord, report: UndoReport, begin: Callable[[], None]
+) -> None:
     root = Path(record.library)
     with files.locked(root / layout.OWN / "lock", f"another run changes {root} at this moment: wait for it"):
         sweep_own(root)
         if fault := replacement.undo_fault(state, record):
             report.refused += (f"{record.actor_name}: {fault}: left as it is",)
             return
+        if not report.undone:
+            begin()
         done = replacement.undo(record)
     report.undone += 1
     report.restored += done.restored

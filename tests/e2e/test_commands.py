@@ -201,6 +201,8 @@ def test_the_log_tells_when_each_step_began_and_ended(stage: Stage) -> None:
             "did you mean steps.validate.votes? Keys of steps.validate are actors, sample, votes",
         ),
         (("actors_=1",), "did you mean actors?"),
+        (("+steps.validate.nope=1",), "steps.validate.nope is no parameter: choose from accept_low_confidence, actors"),
+        (("budget=3",), "budget: "),
         (("--resume",), "--resume: the same command goes on by itself"),
         (("--dry-run",), "nothing changes without execute=true"),
         (("vision=nobody",), "Available options in 'vision':"),
@@ -216,6 +218,10 @@ def test_a_mistake_is_told_with_the_way_out(stage: Stage, words: tuple[str, ...]
     assert hint in told.text
     assert "object_type" not in told.text
     assert "search path" not in told.text
+
+
+def test_a_parameter_that_is_handed_on_may_be_overridden_where_it_arrives(stage: Stage) -> None:
+    assert "1 actor looked at" in stage.run("run", "validate_base_images", "steps.validate.sample=1").text
 
 
 def test_a_plan_that_is_not_given_is_asked_for(stage: Stage) -> None:
@@ -237,6 +243,24 @@ def test_undo_of_a_recipe_finds_the_run_that_acted_behind_a_preview(stage: Stage
     told = stage.run("undo", "repair_base_images")
     assert told.code == 2
     assert "changed nothing that is not undone already" in told.text
+
+
+def test_undo_given_twice_leaves_older_runs_alone(stage: Stage) -> None:
+    words = ("run", "repair_base_images", *SMALL, "execute=true")
+    stage.run(*words, f"actors={ABSENT}")
+    stage.run(*words, f"actors={BLURRED}")
+    assert stage.run("undo", "repair_base_images").code == 0
+    assert stage.run("undo", "repair_base_images").code == 2
+    assert (stage.data / f"actors/{ABSENT}/base_image/{ABSENT}_base.jpg").is_file()
+
+
+def test_a_run_that_is_taken_back_in_part_does_not_go_on(stage: Stage) -> None:
+    stage.run("run", "repair_base_images", *SMALL, "execute=true")
+    (stage.data / f"actors/{ABSENT}/base_image/{ABSENT}_base.jpg").write_bytes(b"another")
+    told = stage.run("undo", "repair_base_images")
+    assert told.code == 1
+    assert "1 of 2 actions undone" in told.text
+    assert stage.latest("repair_base_images", "run.json")["state"] == "undone"
 
 
 def test_undo_uses_the_ledger_and_the_outputs_of_the_run(stage: Stage) -> None:

@@ -125,6 +125,13 @@ def test_a_budget_holds_over_resumes_and_over_all_jobs_of_a_sweep(ledger: Ledger
     assert calls(ledger, budget=settings, scope="another").make(Server("3"), estimate=0.01) == "3"
 
 
+def test_a_call_that_the_provider_rejected_is_not_paid_for(ledger: Ledger) -> None:
+    backend = calls(ledger, budget=BudgetSettings(usd=1.0))
+    with pytest.raises(ProviderStopped):
+        backend.make(Server(ProviderStopped("bad key")), estimate=1.0)
+    assert backend.make(Server("fine"), estimate=1.0) == "fine"
+
+
 def test_calls_at_once_never_reserve_more_than_there_is(ledger: Ledger) -> None:
     backend = calls(ledger, budget=BudgetSettings(usd=0.05))
     made, refused = [], []

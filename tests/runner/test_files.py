@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,15 @@ def test_a_link_that_leads_out_is_seen(tmp_path: Path) -> None:
     assert files.under(root, "inside", "here") == root / "inside"
     with pytest.raises(UserError, match="by a symbolic link"):
         files.under(root, "out/secret", "here")
+
+
+def test_somebody_who_looks_at_a_lock_does_not_keep_it_from_anybody(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    with (tmp_path / "lock").open("rb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        threading.Timer(0.03, looking.close).start()
+        with files.locked(tmp_path / "lock", "busy"):
+            assert files.is_locked(tmp_path / "lock")
 
 
 def test_rests_of_killed_writes_are_swept(tmp_path: Path) -> None:

@@ -462,7 +462,7 @@ def test_a_half_done_action_stops_for_a_file_in_its_way_and_is_not_over(
     plan = half_done(owner, monkeypatch)
     mine = owner.library / "actors/0001_bek/base_image/0001_bek_base.jpg"
     put(mine, jpeg("white"))
-    with pytest.raises(HalfDone, match="Move that file away, or take the action back with `callsheet undo`"):
+    with pytest.raises(HalfDone, match=r"half done: .* is not moved: .* exists already. Mend that"):
         owner.execute(plan, actions=["recreate_blurry"])
     assert owner.undo() == ["actors/0001_bek/base_image/0001_bek_base.jpg has appeared since"]
     mine.rename(owner.folder / "mine.jpg")
@@ -520,3 +520,24 @@ def test_keys_of_others_are_refused(owner: Owner) -> None:
     document["actions"][0]["keys"][0]["key"] = "actors/0001_bek/training_data/x.jpg"
     write_json(plan, document)
     assert "is not in the library's mirror" in owner.execute(plan, force=True)["0001_bek"]["error"]
+
+
+def test_the_trash_of_an_undo_that_was_cut_off_is_not_emptied(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = library_tree(owner)
+    owner.execute(owner.plan(), actions=["recreate_blurry"])
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        kill_at(patch, "undo.restored")
+        owner.undo()
+    assert trash.old(owner.library, timedelta(0)) == []
+    assert owner.undo() == []
+    assert library_tree(owner) == before
+
+
+def test_a_half_done_action_whose_new_image_is_gone_is_not_over(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = half_done(owner, monkeypatch)
+    for path in (owner.library / ".callsheet/staging").iterdir():
+        path.unlink()
+    with pytest.raises(HalfDone, match="`callsheet undo` takes it back"):
+        owner.execute(plan, actions=["recreate_blurry"])
+    assert owner.undo() == []
+    assert owner.states() == {"0001_bek": UNDONE}
