@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -53,10 +52,10 @@ class Undo:
         """Of a recipe's runs the last that changed something, taken back or not: an older one is undone by its own name alone."""
         if not recipe.is_dir() or (recipe / "run.json").exists() or (recipe / "sweep.json").exists():
             return None
-        runs = (path for path in sorted(recipe.iterdir(), reverse=True) if path.is_dir() and not path.is_symlink())
-        return next(
-            (path for path in runs if any(_acted(job, ledger, undoing.ever_acted) for job in jobs_of(path))), None
-        )
+        runs = [path for path in recipe.iterdir() if path.is_dir() and not path.is_symlink()]
+        times = {path: max((_last_acted(job, ledger) for job in jobs_of(path)), default=0.0) for path in runs}
+        newest = max(runs, key=lambda path: times[path], default=None)
+        return newest if newest is not None and times[newest] else None
 
 
 class Trash:
@@ -137,12 +136,20 @@ def _outputs_of(run: Path) -> Path:
     return run.parents[3] if run.parent.name == "jobs" else run.parents[1]
 
 
-def _acted(path: Path, ledger: str | None, how: Callable[[str, Ledger], bool] = undoing.acted) -> bool:
+def _acted(path: Path, ledger: str | None) -> bool:
     about = read_about(path)
     if about is None:
         return False
     with _ledger_of(path, about, ledger) as opened:
-        return how(id_of(path, about), opened)
+        return undoing.acted(id_of(path, about), opened)
+
+
+def _last_acted(path: Path, ledger: str | None) -> float:
+    about = read_about(path)
+    if about is None:
+        return 0.0
+    with _ledger_of(path, about, ledger) as opened:
+        return undoing.last_acted(id_of(path, about), opened) or 0.0
 
 
 def _ledger_of(path: Path, about: dict[str, Any], given: str | None) -> Ledger:

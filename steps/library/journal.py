@@ -99,6 +99,13 @@ class Journal:
         query = f"SELECT id, run FROM actions WHERE plan = ? AND state NOT IN ({marks})"  # noqa: S608 - question marks
         return dict(self._ledger.rows(query, (plan_id, *UNTOUCHED)))
 
+    def last_touched(self, run: str) -> float | None:
+        """When the last action of a run that touched the library was begun, seconds since the epoch."""
+        marks = ",".join("?" * len(UNTOUCHED))
+        query = f"SELECT max(at) FROM actions WHERE run = ? AND state NOT IN ({marks})"  # noqa: S608 - question marks
+        found = self._ledger.row(query, (run, *UNTOUCHED))[0]
+        return None if found is None else float(found)
+
     def failures_of(self, library: str, actor_name: str) -> int:
         """How many plans for an actor came to nothing, because no image passed."""
         query = """SELECT count(*) FROM actions WHERE state = ? AND json_extract(record, '$.library') = ?

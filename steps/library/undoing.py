@@ -32,9 +32,9 @@ def acted(run: str, ledger: Ledger) -> bool:
     return any(state not in (*UNTOUCHED, UNDONE) for state, _ in Journal(ledger).of_run(run))
 
 
-def ever_acted(run: str, ledger: Ledger) -> bool:
-    """Whether a run changed something, taken back since or not."""
-    return any(state not in UNTOUCHED for state, _ in Journal(ledger).of_run(run))
+def last_acted(run: str, ledger: Ledger) -> float | None:
+    """When a run began its last action that changed something, taken back since or not; None where there was none."""
+    return Journal(ledger).last_touched(run)
 
 
 def undo(path: Path, run: str, ledger: Ledger, begin: Callable[[], None]) -> UndoReport:
