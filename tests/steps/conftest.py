@@ -9,6 +9,7 @@ import pytest
 
 from runner.ledger import Ledger
 from tests.library import make_library
+from tests.steps.owner import Owner
 
 
 @pytest.fixture
@@ -20,3 +21,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
     return make_library(tmp_path / "data")
+
+
+@pytest.fixture
+def owner(ledger: Ledger, library: Path) -> Owner:
+    return Owner(ledger, library)
