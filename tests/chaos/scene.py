@@ -6,6 +6,7 @@ other one has no base image. Just under half of the files go, so that a count wh
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -160,7 +161,7 @@ def leftovers(scene: Scene) -> list[str]:
 def snapshot(scene: Scene) -> dict[str, Any]:
     """All that a person or a later run may see, without times and random names."""
     names: dict[str, str] = {}
-    with sqlite3.connect(scene.outputs / "ledger.sqlite") as ledger:
+    with contextlib.closing(sqlite3.connect(scene.outputs / "ledger.sqlite")) as ledger:
         ledger.row_factory = sqlite3.Row
         actions = [dict(row) for row in ledger.execute("SELECT * FROM actions ORDER BY id")]
         for action in actions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -80,7 +81,7 @@ def test_reset_finds_a_runs_answers_in_a_renamed_project_and_with_a_ledger_elsew
 def test_reset_refuses_a_run_that_left_an_action_half_done(stage: Stage) -> None:
     stage.run("run", "validate_base_images")
     run = stage.latest("validate_base_images", "run.json")["id"]
-    with sqlite3.connect(stage.root / "outputs/ledger.sqlite") as ledger:
+    with contextlib.closing(sqlite3.connect(stage.root / "outputs/ledger.sqlite")) as ledger, ledger:
         ledger.execute("INSERT INTO actions VALUES ('a', 'p', ?, 'moving', '{}', 0)", (run,))
     told = stage.run("reset", "validate_base_images")
     assert told.code == 2
