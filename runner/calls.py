@@ -94,6 +94,9 @@ class Calls:
             RunStopped: Nothing more can be called.
             Interrupted: The run stops while waiting.
         """
+        return self._retried(lambda: self._once(send, estimate))
+
+    def _retried(self, work: Callable[[], T]) -> T:
         retrying = Retrying(
             retry=retry_if_exception_type((Transient, BadAnswer)),
             stop=self._give_up,
@@ -106,7 +109,7 @@ class Calls:
         def once() -> T:
             nonlocal attempts
             attempts += 1
-            return self._once(send, estimate)
+            return work()
 
         try:
             return retrying(once)
@@ -115,25 +118,39 @@ class Calls:
                 raise ItemError(f"{error} (gave up after {attempts} attempts)") from error
             raise
 
+    def free(self, send: Callable[[], T]) -> T:
+        """Send a request that costs nothing (a poll, an upload): retried and held to the limits as others, not counted by the budget."""
+        return self._retried(lambda: self._limited(send))
+
     def _once(self, send: Callable[[], Reply[T]], estimate: float | None) -> T:
+        return self._limited(lambda: self._paid(send, estimate))
+
+    def _limited(self, send: Callable[[], T]) -> T:
         with self._limiter.slot() as began:
-            reservation = self._budget.reserve(estimate, self.backend)
-            # A call counts at its maximum unless it is known what became of it: one that is cut off, or that the server took and
-            # never answered, may well have been billed.
-            usd = estimate or 0.0
             try:
-                reply = send()
-                usd = reply.usd
-            except (ItemError, ProviderStopped) as error:
-                if isinstance(error, Transient) and error.throttled:
+                value = send()
+            except Transient as error:
+                if error.throttled:
                     self._limiter.throttled(began)
-                unknown = isinstance(error, Transient) and error.maybe_billed
-                usd = getattr(error, "usd", usd if unknown else 0.0)
                 raise
-            finally:
-                self._budget.settle(reservation, usd)
-                self._count(usd)
         self._limiter.succeeded()
+        return value
+
+    def _paid(self, send: Callable[[], Reply[T]], estimate: float | None) -> T:
+        reservation = self._budget.reserve(estimate, self.backend)
+        # A call counts at its maximum unless it is known what became of it: one that is cut off, or that the server took and
+        # never answered, may well have been billed.
+        usd = estimate or 0.0
+        try:
+            reply = send()
+            usd = reply.usd
+        except (ItemError, ProviderStopped) as error:
+            unknown = isinstance(error, Transient) and error.maybe_billed
+            usd = getattr(error, "usd", usd if unknown else 0.0)
+            raise
+        finally:
+            self._budget.settle(reservation, usd)
+            self._count(usd)
         return reply.value
 
     def _count(self, usd: float) -> None:
