@@ -9,11 +9,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner import registry
 from runner.budget import Budget
-from runner.calls import Calls
+from runner.calls import Calls, current_item
 from runner.compose import thawed, typed
 from runner.errors import UserError
+from runner.exchanges import Exchanges
 from runner.ledger import Ledger
 from runner.limiter import Limiter
+from runner.rates import LimitSettings
 from runner.recipe import BackendSpec
 from runner.remote import RemoteJobs
 from runner.run import id_of, read_about
@@ -21,14 +23,27 @@ from runner.settings import RunSettings
 from runner.stop import Stop
 
 
-def build(spec: BackendSpec, settings: RunSettings, budget: Budget, remote: RemoteJobs) -> Any:
-    """A backend with the run's retries, limits and budget."""
+def build(
+    spec: BackendSpec, settings: RunSettings, budget: Budget, remote: RemoteJobs, debug: Path | None = None
+) -> Any:
+    """A backend with the run's retries, limits and budget.
+
+    Args:
+        spec: Which one.
+        settings: The run's.
+        budget: The run's.
+        remote: The run's.
+        debug: Where its requests and answers are kept; None keeps none.
+    """
+    name = f"{spec.kind}={spec.name}"
+    limits = getattr(spec.settings, "limits", None) or LimitSettings()
     calls = Calls(
-        f"{spec.kind}={spec.name}",
+        name,
         budget=budget,
         retry=settings.retry,
-        limiter=Limiter(settings.workers, remote.stop),
+        limiter=Limiter(settings.workers, remote.stop, settings=limits),
         remote=remote,
+        exchanges=Exchanges(debug, name, current_item),
     )
     return spec.backend_class(spec.settings, calls)
 

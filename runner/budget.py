@@ -96,6 +96,11 @@ class Budget:
 
         self._ledger.commit(work)
 
+    def correct(self, usd: float) -> None:
+        """A cost that was counted turned out so much larger (or smaller)."""
+        for name in self._counted:
+            self._ledger.post(_ADD, (name, usd, 0))
+
     def spent(self) -> tuple[float, int]:
         """Dollars and calls so far, over all resumes and jobs."""
         row = self._ledger.row("SELECT usd, calls FROM spending WHERE scope = ?", (self._scope,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import logging
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ from typing import Generic, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from runner.budget import Budget
-from runner.errors import BadAnswer, ItemError, ProviderStopped, Transient
+from runner.errors import BadAnswer, CallsheetError, ItemError, ProviderStopped, Transient
+from runner.exchanges import Exchanges
 from runner.limiter import Limiter
 from runner.params import at_least, param
+from runner.rates import RateHeaders
 from runner.remote import RemoteJobs
 
 T = TypeVar("T")
+log = logging.getLogger("callsheet")
 
 
 @dataclass(frozen=True)
@@ -34,16 +38,18 @@ class RetrySettings:
 
 @dataclass(frozen=True)
 class Reply(Generic[T]):
-    """What a request brought, and what it cost in US dollars."""
+    """What a request brought, what it cost in US dollars, and how many tokens it used where they are limited."""
 
     value: T
     usd: float = 0.0
+    tokens: int | None = None
 
 
 class ItemMeter:
     """Adds up what the calls of one item cost."""
 
-    def __init__(self) -> None:
+    def __init__(self, item: str) -> None:
+        self.item = item
         self.usd = 0.0
         self.calls = 0
 
@@ -52,9 +58,9 @@ _meter: contextvars.ContextVar[ItemMeter | None] = contextvars.ContextVar("meter
 
 
 @contextlib.contextmanager
-def metering() -> Iterator[ItemMeter]:
-    """Attribute the calls made in this block (in this thread) to one item."""
-    meter = ItemMeter()
+def metering(item: str = "") -> Iterator[ItemMeter]:
+    """Attribute the calls made in this block (in this thread) to one item, named LABEL/KEY."""
+    meter = ItemMeter(item)
     token = _meter.set(meter)
     try:
         yield meter
@@ -67,34 +73,117 @@ class Calls:
 
     Attributes:
         backend: For messages, for example "vision=openai".
-        remote: For work that a vendor does in jobs: each is created once, and found again after a crash.
+        remote: Forgets and finds jobs; `job` runs them.
         stop: For waits and long work of the backend's own.
+        exchanges: Keeps requests and answers under debug=true; backends over HTTP hand them over.
     """
 
     def __init__(
-        self, backend: str, *, budget: Budget, retry: RetrySettings, limiter: Limiter, remote: RemoteJobs
+        self,
+        backend: str,
+        *,
+        budget: Budget,
+        retry: RetrySettings,
+        limiter: Limiter,
+        remote: RemoteJobs,
+        exchanges: Exchanges | None = None,
     ) -> None:
         self.backend = backend
         self.remote = remote
         self.stop = remote.stop
+        self.exchanges = exchanges or Exchanges(None, backend)
         self._budget = budget
         self._retry = retry
         self._limiter = limiter
 
-    def make(self, send: Callable[[], Reply[T]], *, estimate: float | None = 0.0) -> T:
+    def make(self, send: Callable[[], Reply[T]], *, estimate: float | None = 0.0, tokens: int = 0) -> T:
         """Send a request, again while it is worth it.
 
         Args:
             send: Makes one request; raises what `runner.errors` sorts failures into. An error that was billed says so by an
                 attribute `usd`; one of which that is not known by `maybe_billed`.
             estimate: The most that one request may cost in US dollars; None when unknown.
+            tokens: The most that one request may use, where the provider limits tokens a minute.
 
         Raises:
             ItemError: It failed for good; the message counts the attempts.
             RunStopped: Nothing more can be called.
             Interrupted: The run stops while waiting.
         """
-        return self._retried(lambda: self._once(send, estimate))
+        return self._retried(lambda: self._once(send, estimate, tokens))
+
+    def job(
+        self,
+        key: str,
+        *,
+        create: Callable[[], str],
+        poll: Callable[[str], Reply[T] | None],
+        estimate: float | None,
+        every_s: float = 1.0,
+    ) -> T:
+        """The result of a job that a vendor does; created once for a key, whatever happens meanwhile, and paid for once.
+
+        The estimate is counted when the job is created, and corrected by what it cost when it has ended: a job that a killed run left
+        behind has been counted by then.
+
+        Args:
+            key: Names the job for good.
+            create: Starts it and returns its id.
+            poll: Takes the id; the result with its cost, or None while it runs. An error that ends the job says so by `job_usd`.
+            estimate: The most that it may cost in US dollars; None when unknown.
+            every_s: Seconds between polls.
+
+        Raises:
+            Transient: It failed, and another may not.
+            ItemError, RunStopped, Interrupted: As `make`.
+        """
+        usd = estimate or 0.0
+        try:
+            reply, first = self.remote.run(
+                key,
+                self.backend,
+                create=lambda: self._create(create, estimate),
+                poll=lambda remote_id: self.free(lambda: poll(remote_id)),
+                every_s=every_s,
+            )
+        except ItemError as error:
+            if error.job_usd is not None:
+                self.remote.forget(key)
+                self._correct(error.job_usd - usd)
+            raise
+        if first:
+            self._correct(reply.usd - usd)
+        return reply.value
+
+    def _create(self, create: Callable[[], str], estimate: float | None) -> str:
+        """Create a job. An error says by `maybe_created` that the answer to a try was lost."""
+        lost: list[Transient] = []
+
+        def once() -> Reply[str]:
+            try:
+                return Reply(create(), estimate or 0.0)
+            except Transient as error:
+                if error.maybe_billed:
+                    log.warning(
+                        "%s: the answer to a create was lost (%s): the job may run and be paid for", self.backend, error
+                    )
+                    lost.append(error)
+                raise
+
+        try:
+            return self.make(once, estimate=estimate)
+        except CallsheetError as error:
+            error.maybe_created = bool(lost)
+            raise
+
+    def heard(self, headers: RateHeaders) -> None:
+        """The provider named its limits."""
+        self._limiter.heard(headers)
+
+    def _correct(self, usd: float) -> None:
+        if usd:
+            self._budget.correct(usd)
+            self._count(usd, calls=0)
 
     def _retried(self, work: Callable[[], T]) -> T:
         retrying = Retrying(
@@ -114,7 +203,7 @@ class Calls:
         try:
             return retrying(once)
         except (Transient, BadAnswer) as error:
-            if attempts > 1:
+            if attempts > 1 and error.job_usd is None:
                 raise ItemError(f"{error} (gave up after {attempts} attempts)") from error
             raise
 
@@ -122,21 +211,24 @@ class Calls:
         """Send a request that costs nothing (a poll, an upload): retried and held to the limits as others, not counted by the budget."""
         return self._retried(lambda: self._limited(send))
 
-    def _once(self, send: Callable[[], Reply[T]], estimate: float | None) -> T:
-        return self._limited(lambda: self._paid(send, estimate))
+    def _once(self, send: Callable[[], Reply[T]], estimate: float | None, tokens: int) -> T:
+        reply = self._limited(lambda: self._paid(send, estimate), tokens)
+        if reply.tokens is not None:
+            self._limiter.used(reply.tokens, tokens)
+        return reply.value
 
-    def _limited(self, send: Callable[[], T]) -> T:
-        with self._limiter.slot() as began:
+    def _limited(self, send: Callable[[], T], tokens: int = 0) -> T:
+        with self._limiter.slot(tokens) as began:
             try:
                 value = send()
             except Transient as error:
                 if error.throttled:
-                    self._limiter.throttled(began)
+                    self._limiter.throttled(began, error.retry_after)
                 raise
         self._limiter.succeeded()
         return value
 
-    def _paid(self, send: Callable[[], Reply[T]], estimate: float | None) -> T:
+    def _paid(self, send: Callable[[], Reply[T]], estimate: float | None) -> Reply[T]:
         reservation = self._budget.reserve(estimate, self.backend)
         # A call counts at its maximum unless it is known what became of it: one that is cut off, or that the server took and
         # never answered, may well have been billed.
@@ -151,16 +243,18 @@ class Calls:
         finally:
             self._budget.settle(reservation, usd)
             self._count(usd)
-        return reply.value
+        return reply
 
-    def _count(self, usd: float) -> None:
+    def _count(self, usd: float, calls: int = 1) -> None:
         meter = _meter.get()
         if meter is not None:
             meter.usd += usd
-            meter.calls += 1
+            meter.calls += calls
 
     def _give_up(self, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, ItemError) and error.job_usd is not None:
+            return True
         limit = self._retry.bad_answers if isinstance(error, BadAnswer) else self._retry.attempts
         return state.attempt_number >= limit
 
@@ -173,3 +267,9 @@ class Calls:
         longest: float = min(self._retry.wait_max_s, self._retry.wait_s * 2 ** (state.attempt_number - 1))
         # Jitter so that a hundred workers do not come back as one (full jitter of the upper half).
         return longest * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def current_item() -> str:
+    """The item (LABEL/KEY) that this thread works on; empty outside of items."""
+    meter = _meter.get()
+    return "" if meter is None else meter.item

@@ -183,7 +183,7 @@ class StepRun:
         stop = self._tools.stop
         if stop.requested:
             return
-        with metering() as meter:
+        with metering(f"{self._label}/{task.item.key}") as meter:
             try:
                 self._ask_once(task, meter) if self._shared else self._ask(task, meter)
             except Interrupted:

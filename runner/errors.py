@@ -4,7 +4,13 @@ from __future__ import annotations
 
 
 class CallsheetError(Exception):
-    """Base of every error that Callsheet raises on purpose."""
+    """Base of every error that Callsheet raises on purpose.
+
+    Attributes:
+        maybe_created: Whether a remote job may have come to be although its creation ended in this error; None when nobody looked.
+    """
+
+    maybe_created: bool | None = None
 
 
 class UserError(CallsheetError):
@@ -16,7 +22,13 @@ class MisconfiguredRun(UserError):
 
 
 class ItemError(CallsheetError):
-    """This item fails; the others go on."""
+    """This item fails; the others go on.
+
+    Attributes:
+        job_usd: What the remote job cost that ended with this error (its id is of no more use); None where the error ended none.
+    """
+
+    job_usd: float | None = None
 
 
 class Transient(ItemError):

@@ -112,7 +112,8 @@ class Job:
         )
         budget = self._budget(run, ledger)
         remote = RemoteJobs(ledger, self._stop)
-        backends = {kind: build(spec, settings, budget, remote) for kind, spec in self._recipe.backends.items()}
+        debug = run.path / "debug" if settings.debug else None
+        backends = {kind: build(spec, settings, budget, remote, debug) for kind, spec in self._recipe.backends.items()}
         folders = {spec.label: run.path / spec.label for spec in self._recipe.steps}
         row = open_row(ledger, run.id)
         for spec in self._recipe.steps:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from runner.errors import ItemError, Transient
+from runner.errors import CallsheetError, Transient
 from runner.failpoints import failpoint
 from runner.fingerprint import digest_of
 from runner.ledger import Ledger
@@ -32,8 +32,11 @@ class RemoteJobs:
         create: Callable[[], str],
         poll: Callable[[str], T | None],
         every_s: float = 1.0,
-    ) -> T:
+    ) -> tuple[T, bool]:
         """The result of the job named `key`: created if it never was, polled if it was; by one process at a time.
+
+        Returns:
+            The result, and whether nobody has fetched it before.
 
         Args:
             key: Names the job for good.
@@ -48,7 +51,7 @@ class RemoteJobs:
         claims, name = self._ledger.claims, digest_of(key)
         claims.wait_for(name, self.stop, inner=True)
         try:
-            remote_id = self._find(key, provider)
+            state, remote_id = self._find(key, provider)
             if remote_id is None:
                 remote_id = self._create(key, provider, create)
             while (result := poll(remote_id)) is None:
@@ -56,37 +59,35 @@ class RemoteJobs:
             self._note(key, provider, "done", remote_id)
         finally:
             claims.release(name, inner=True)
-        return result
+        return result, state != "done"
 
     def forget(self, key: str) -> None:
         """The job failed for good (its id is of no more use): the next try makes another."""
         self._ledger.execute("DELETE FROM remote_jobs WHERE key = ?", (key,), durable=True)
 
-    def _find(self, key: str, provider: str) -> str | None:
+    def _find(self, key: str, provider: str) -> tuple[str | None, str | None]:
         row = self._ledger.row("SELECT state, remote_id FROM remote_jobs WHERE key = ?", (key,))
         if row is None:
-            return None
+            return None, None
         if row[1] is None:
             log.warning(
                 "%s: an earlier run was cut off while it created the job for %s; it may have been paid for, and is created again",
                 provider,
                 key,
             )
-            return None
-        return str(row[1])
+            return None, None
+        return str(row[0]), str(row[1])
 
     def _create(self, key: str, provider: str, create: Callable[[], str]) -> str:
         self._note(key, provider, "creating", None)
         failpoint("remote.creating")
         try:
             remote_id = create()
-        except Transient as error:
-            # A time-out may have come after the job was made: the mark stays, so that a second create is said.
-            if error.throttled:
+        except CallsheetError as error:
+            # A time-out may have come after the job was made: then the mark stays, so that a second create is said.
+            doubtful = isinstance(error, Transient) and not error.throttled
+            if not (doubtful if error.maybe_created is None else error.maybe_created):
                 self.forget(key)
-            raise
-        except ItemError:
-            self.forget(key)
             raise
         failpoint("remote.created")
         self._note(key, provider, "running", remote_id)

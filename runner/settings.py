@@ -33,10 +33,11 @@ class RunSettings:
     grace_s: float = param(10.0, help="seconds that items under way get when the run is stopped", check=at_least(0))
     ledger: str | None = param(None, help="the ledger's file; null is OUTPUTS/ledger.sqlite", check=a_path)
     quiet: bool = param(False, help="only warnings and the last line")
+    debug: bool = param(False, help="keep every request and answer in the run, secrets taken out, images as hashes")
 
 
 # What may differ when a run is taken up again, because it changes no result.
-NOT_IN_DIGEST = ("outputs", "workers", "budget", "retry", "executor", "grace_s", "ledger", "quiet")
+NOT_IN_DIGEST = ("outputs", "workers", "budget", "retry", "executor", "grace_s", "ledger", "quiet", "debug")
 
 
 def ledger_path(settings: RunSettings) -> Path:

@@ -83,13 +83,13 @@ def late_id() -> None:
     """A remote job's id is written down when the job is done."""
 
     def faulty(self: remote.RemoteJobs, key: str, provider: str, **how: Any) -> Any:
-        remote_id = self._find(key, provider) or how["create"]()
+        remote_id = self._find(key, provider)[1] or how["create"]()
         failpoint("remote.created")
         while (result := how["poll"](remote_id)) is None:
             self.stop.sleep(how.get("every_s", 1.0))
         failpoint("remote.journalled")
         self._note(key, provider, "done", remote_id)
-        return result
+        return result, True
 
     remote.RemoteJobs.run = faulty  # type: ignore[method-assign]
 

@@ -31,7 +31,7 @@ def main(ledger: str, url: str, *planted: str) -> None:
             poll=lambda remote_id: _ask(f"{url}/jobs/{remote_id}", "GET") or None,
             every_s=0.0,
         )
-    print(result)
+    print(result[0])
 
 
 if __name__ == "__main__":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner.budget import Budget, BudgetSettings
-from runner.calls import Reply, RetrySettings, metering
+from runner.calls import Calls, Reply, RetrySettings, metering
 from runner.errors import (
     BadAnswer,
     BudgetReached,
@@ -22,6 +24,7 @@ from runner.errors import (
 )
 from runner.ledger import Ledger
 from runner.limiter import Limiter
+from runner.rates import LimitSettings, Pacer, RateHeaders
 from runner.stop import Stop
 from tests.support import calls
 
@@ -173,14 +176,21 @@ def test_an_item_is_charged_for_its_own_calls_also_for_billed_nonsense(ledger: L
     assert meter.calls == 2
 
 
-def clock(*times: float) -> Callable[[], float]:
-    iterator = iter(times)
-    return lambda: next(iterator)
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def test_concurrency_shrinks_once_for_a_burst_of_refusals_and_grows_back() -> None:
-    limiter = Limiter(9, Stop(), clock(1.0, 2.0, 10.0, 11.0))
+    clock = Clock()
+    limiter = Limiter(9, Stop(), clock)
     with limiter.slot() as began, limiter.slot() as also_began:
+        clock.now += 1
         limiter.throttled(began)
         shrunk = limiter.limit
         # This one began before the limit shrank: it says nothing new.
@@ -219,3 +229,155 @@ def test_a_call_that_was_sent_and_never_answered_counts_at_its_estimate(ledger: 
     usd, count = Budget(ledger, BudgetSettings(), scope="scope", run="run").spent()
     assert usd == pytest.approx(0.26)
     assert count == 3
+
+
+def paced(pacer: Pacer, clock: Clock, count: int) -> list[float]:
+    """When each of so many amounts may go, in seconds from now, each waited for."""
+    start, times = clock.now, []
+    for _ in range(count):
+        clock.now += pacer.book()
+        times.append(clock.now - start)
+    return times
+
+
+def test_requests_are_spread_evenly_under_the_limit() -> None:
+    clock = Clock()
+    times = paced(Pacer(600, clock), clock, 700)
+    assert sum(time <= 60 for time in times) <= 600 + 600 * 0.05
+    assert max(sum(time <= other <= time + 60 for other in times) for time in times) <= 617
+    assert times[-1] == pytest.approx((700 - 30) / (10 * 0.97), rel=0.02)
+
+
+def test_what_went_before_the_limit_was_known_counts() -> None:
+    clock = Clock()
+    pacer = Pacer(None, clock)
+    assert [pacer.book() for _ in range(100)] == [0.0] * 100
+    pacer.set(500)
+    assert pacer.book() == pytest.approx((101 - 25) / (500 * 0.97 / 60))
+
+
+def test_what_went_long_before_the_limit_was_known_is_forgotten() -> None:
+    clock = Clock()
+    pacer = Pacer(None, clock)
+    pacer.book(5)
+    clock.now += 1000
+    pacer.set(60)
+    assert pacer.book() == 0.0
+
+
+def test_tokens_that_were_booked_and_not_used_are_given_back() -> None:
+    clock = Clock()
+    pacer = Pacer(6000, clock)
+    pacer.book(6000)
+    waiting = pacer.book(0)
+    pacer.correct(-6000)
+    assert waiting > 50
+    assert pacer.book(0) == 0.0
+
+
+def test_the_lower_of_the_recipes_and_the_providers_limit_holds() -> None:
+    clock = Clock()
+    limiter = Limiter(4, Stop(), clock, settings=LimitSettings(requests_per_minute=60))
+    limiter.heard(RateHeaders(requests_per_minute=6000))
+    assert limiter.limits == RateHeaders(requests_per_minute=60)
+    limiter.heard(RateHeaders(requests_per_minute=30, tokens_per_minute=1000))
+    assert limiter.limits == RateHeaders(requests_per_minute=30, tokens_per_minute=1000)
+
+
+def test_nothing_goes_while_the_provider_has_asked_to_wait() -> None:
+    clock, stop = Clock(), Stop()
+    limiter = Limiter(4, stop, clock)
+    limiter.throttled(clock(), retry_after=300)
+    stop.request(Interrupted("enough"))
+    with pytest.raises(Interrupted), limiter.slot():
+        pass
+    clock.now += 301
+    with limiter.slot() as began:
+        assert began == clock.now
+
+
+def test_a_run_may_go_below_its_workers(ledger: Ledger) -> None:
+    assert Limiter(8, Stop(), settings=LimitSettings(concurrency=2)).limit == 2
+
+
+class Vendor:
+    """Makes jobs; each poll takes the next of what is scripted."""
+
+    def __init__(self, *polls: Any) -> None:
+        self.polls = list(polls)
+        self.created = 0
+
+    def create(self) -> str:
+        self.created += 1
+        return f"job-{self.created}"
+
+    def poll(self, remote_id: str) -> Reply[str] | None:
+        found = self.polls.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return None if found is None else Reply(f"{found} of {remote_id}", 0.03)
+
+    def run(self, backend: Calls) -> str:
+        return backend.job("one", create=self.create, poll=self.poll, estimate=0.10, every_s=0.0)
+
+
+def spent(ledger: Ledger) -> float:
+    ledger.flush()
+    return Budget(ledger, BudgetSettings(), scope="scope", run="run").spent()[0]
+
+
+def test_a_job_counts_at_its_estimate_and_then_at_its_cost_once(ledger: Ledger) -> None:
+    vendor = Vendor(None, Transient("503"), "picture", "picture")
+    with metering() as meter:
+        assert vendor.run(calls(ledger)) == "picture of job-1"
+    assert meter.usd == pytest.approx(0.03)
+    assert meter.calls == 1
+    # Fetched again: the process died before it was used.
+    assert vendor.run(calls(ledger)) == "picture of job-1"
+    assert vendor.created == 1
+    assert spent(ledger) == pytest.approx(0.03)
+
+
+def test_a_job_that_failed_is_forgotten_and_counts_at_what_it_cost(ledger: Ledger) -> None:
+    failed = ItemError("out of memory")
+    failed.job_usd = 0.01
+    vendor = Vendor(failed, "picture")
+    with pytest.raises(ItemError, match="out of memory"):
+        vendor.run(calls(ledger))
+    assert spent(ledger) == pytest.approx(0.01)
+    assert vendor.run(calls(ledger)) == "picture of job-2"
+
+
+def test_a_failed_job_is_not_polled_again_although_another_may_work(ledger: Ledger) -> None:
+    failed = Transient("interrupted, please retry")
+    failed.job_usd = 0.0
+    vendor = Vendor(failed, "picture")
+    with pytest.raises(Transient, match="interrupted"):
+        vendor.run(calls(ledger))
+    assert vendor.run(calls(ledger)) == "picture of job-2"
+
+
+def test_a_create_whose_answer_was_lost_is_said(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("callsheet").propagate = True
+    vendor = Vendor("picture")
+    lost = [Transient("timed out", maybe_billed=True)]
+
+    def create() -> str:
+        if lost:
+            raise lost.pop()
+        return vendor.create()
+
+    assert calls(ledger).job("one", create=create, poll=vendor.poll, estimate=0.0) == "picture of job-1"
+    assert "may run and be paid for" in caplog.text
+
+
+@pytest.mark.parametrize(("fault", "left"), [(Transient("timed out", maybe_billed=True), 1), (Transient("503"), 0)])
+def test_a_create_that_failed_leaves_a_mark_only_where_the_job_may_exist(
+    ledger: Ledger, fault: Transient, left: int
+) -> None:
+    def create() -> str:
+        raise fault
+
+    with pytest.raises(ItemError):
+        calls(ledger).job("one", create=create, poll=Vendor().poll, estimate=0.0)
+    assert ledger.row("SELECT count(*) FROM remote_jobs")[0] == left
