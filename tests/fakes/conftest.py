@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.fakes.fixtures import openai_server
+
+__all__ = ["openai_server"]
