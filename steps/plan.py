@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from PIL import Image
-
 from runner import files
 from runner.errors import ItemError, UserError
 from runner.files import plain_name, under
@@ -207,7 +205,7 @@ class Plan:
     def _costs(self, action: PlannedAction) -> tuple[float | None, float | None]:
         make = action.make
         request = ImageRequest("estimate", make.prompt, make.width, make.height, make.steps, make.seed)
-        blank = Picture(Image.new("RGB", (make.width, make.height)), sha256="")
+        blank = Picture(b"", (make.width, make.height), sha256="")
         question = judging.question(self._actor(action.actor_name), blank, judging.PROMPT)
         return self._image.estimate(request), self._vision.estimate(question)
 

@@ -1,11 +1,12 @@
-"""Images from disk, decoded safely: upright, RGB, 8 bits, with what was odd about them said."""
+"""Images from disk, opened safely: upright, RGB, 8 bits, with what was odd about them said."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -15,6 +16,7 @@ from runner.errors import ItemError
 FORMATS = ("PNG", "JPEG", "WEBP")
 SUFFIXES = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "WEBP": (".webp",)}
 SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
+ORIENTATION = 0x0112
 # 64 megapixels: four times the largest image that today's generators make.
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 1024 * 1024
@@ -30,25 +32,36 @@ class BrokenPicture(ItemError):
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded image.
+    """An image that is known to be whole.
 
     Attributes:
-        image: RGB, 8 bits a channel, EXIF rotation applied, transparency laid on white.
+        data: The file's bytes.
+        size: Width and height in pixels, EXIF rotation applied.
         sha256: Of the file's bytes, hexadecimal.
         notes: What was odd about the file ("CMYK", "named .png but holds JPEG"), for reports.
+        bare: A JPEG without metadata, upright, in RGB or grey: its bytes may be handed on as they are.
     """
 
-    image: Image.Image
+    data: bytes = field(repr=False)
+    size: tuple[int, int]
     sha256: str
     notes: tuple[str, ...] = ()
+    bare: bool = False
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """The pixels: RGB, 8 bits a channel, EXIF rotation applied, transparency laid on white."""
+        with _opened(self.data) as opened:
+            return _rgb(ImageOps.exif_transpose(opened))
+
+    @classmethod
+    def of(cls, image: Image.Image) -> Picture:
+        """From pixels."""
+        return decode(encode_jpeg(image), "a picture")
 
 
-def load(path: Path, *, long_side: int | None = None) -> Picture:
-    """Decode an image file.
-
-    Args:
-        path: The file.
-        long_side: For thumbnails: a JPEG may be decoded at a reduced size that still has this many pixels, which is many times faster.
+def load(path: Path) -> Picture:
+    """Read an image file and check that it is whole.
 
     Raises:
         BrokenPicture: Empty, cut off or corrupt.
@@ -58,18 +71,15 @@ def load(path: Path, *, long_side: int | None = None) -> Picture:
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise UnreadablePicture(f"{path.name} has {size / 2**20:.0f} MiB: at most {MAX_BYTES // 2**20} are opened")
-    return decode(path.read_bytes(), path.name, long_side=long_side)
+    return decode(path.read_bytes(), path.name)
 
 
-def decode(data: bytes, name: str, *, long_side: int | None = None) -> Picture:
-    """Decode the bytes of an image; `name` is used for messages and to say when a suffix lies. Raises as `load`."""
+def decode(data: bytes, name: str) -> Picture:
+    """Check the bytes of an image; `name` is used for messages and to say when a suffix lies. Raises as `load`."""
     if not data:
         raise BrokenPicture(f"{name} is empty (0 bytes)")
     try:
-        # Pillow announces images over its own limit by a warning; ours is checked below, before any pixel is decoded.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            opened = Image.open(io.BytesIO(data), formats=FORMATS)
+        opened = _opened(data)
     except Image.DecompressionBombError as error:
         raise UnreadablePicture(f"{name} is a decompression bomb: {error}") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
@@ -80,16 +90,36 @@ def decode(data: bytes, name: str, *, long_side: int | None = None) -> Picture:
         width, height = opened.size
         if width * height > MAX_PIXELS:
             raise UnreadablePicture(f"{name} is a decompression bomb: {width} x {height} pixels, over {MAX_PIXELS:,}")
-        if long_side is not None:
-            opened.draft("RGB", (long_side, long_side))
         try:
             # Already asking for EXIF reads a PNG to its end.
             notes = tuple(_oddities(opened, Path(name).suffix))
-            upright = ImageOps.exif_transpose(opened)
-            image = _rgb(upright)
+            bare = _bare(opened)
+            if opened.getexif().get(ORIENTATION, 1) > 4:
+                width, height = height, width
+            # A JPEG is read to its end also at an eighth of its size, many times faster: whoever wants the pixels decodes them.
+            opened.draft("RGB", (1, 1))
+            opened.load()
         except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
             raise BrokenPicture(f"{name} is cut off or corrupt: {error}") from error
-    return Picture(image=image, sha256=hashlib.sha256(data).hexdigest(), notes=notes)
+    return Picture(data, (width, height), hashlib.sha256(data).hexdigest(), notes, bare)
+
+
+def reduced(picture: Picture, long_side: int) -> Image.Image:
+    """The pixels at `long_side` or somewhat more, for thumbnails: a JPEG is decoded at a reduced size, many times faster."""
+    with _opened(picture.data) as opened:
+        opened.draft("RGB", (long_side, long_side))
+        return _rgb(ImageOps.exif_transpose(opened))
+
+
+def as_jpeg(picture: Picture, *, long_side: int, quality: int) -> bytes:
+    """A JPEG of at most `long_side` pixels without metadata: the file's own bytes where they are that, or it is encoded."""
+    if picture.bare and max(picture.size) <= long_side:
+        return picture.data
+    image = picture.image
+    if max(image.size) > long_side:
+        image = image.copy()
+        image.thumbnail((long_side, long_side), Image.Resampling.LANCZOS)
+    return encode_jpeg(image, quality)
 
 
 def encode_jpeg(image: Image.Image, quality: int = 95) -> bytes:
@@ -99,6 +129,29 @@ def encode_jpeg(image: Image.Image, quality: int = 95) -> bytes:
     return buffer.getvalue()
 
 
+def _opened(data: bytes) -> Image.Image:
+    # Pillow announces images over its own limit by a warning; ours is checked before any pixel is decoded.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+
+
+def _bare(image: Image.Image) -> bool:
+    """Plain baseline or progressive JPEG with no metadata beside its density and colour transform."""
+    known = {
+        "jfif",
+        "jfif_version",
+        "jfif_unit",
+        "jfif_density",
+        "dpi",
+        "adobe",
+        "adobe_transform",
+        "progressive",
+        "progression",
+    }
+    return image.format == "JPEG" and image.mode in ("RGB", "L") and set(image.info) <= known
+
+
 def _oddities(image: Image.Image, suffix: str) -> list[str]:
     notes = []
     kind = image.format or ""
@@ -106,7 +159,7 @@ def _oddities(image: Image.Image, suffix: str) -> list[str]:
         notes.append(f"named {suffix or 'without suffix'} but holds {kind}")
     if getattr(image, "n_frames", 1) > 1:
         notes.append(f"animated ({getattr(image, 'n_frames', 1)} frames): the first is judged")
-    if image.getexif().get(0x0112, 1) != 1:
+    if image.getexif().get(ORIENTATION, 1) != 1:
         notes.append("rotated by EXIF")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
         notes.append("transparent: laid on white")

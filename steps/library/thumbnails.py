@@ -16,11 +16,11 @@ LONG_SIDE = 480
 def thumbnail(source: Path, folder: Path, name: str) -> str | None:
     """Write a JPEG of at most 480 pixels; returns its file name, or None when the source can't be shown."""
     try:
-        picture = pictures.load(source, long_side=LONG_SIDE)
+        image = pictures.reduced(pictures.load(source), LONG_SIDE)
     except (ItemError, OSError):
         return None
     target = f"{name}.jpg"
-    files.write_bytes(folder / target, small_jpeg(picture.image))
+    files.write_bytes(folder / target, small_jpeg(image))
     return target
 
 
