@@ -114,6 +114,11 @@ class Job:
         remote = RemoteJobs(ledger, self._stop)
         debug = run.path / "debug" if settings.debug else None
         backends = {kind: build(spec, settings, budget, remote, debug) for kind, spec in self._recipe.backends.items()}
+        if settings.execute:
+            # Before the first step spends anything: a preview asks only of those that it calls.
+            for backend in backends.values():
+                if (prepare := getattr(backend, "prepare", None)) is not None:
+                    prepare()
         folders = {spec.label: run.path / spec.label for spec in self._recipe.steps}
         row = open_row(ledger, run.id)
         for spec in self._recipe.steps:
