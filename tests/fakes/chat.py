@@ -125,18 +125,24 @@ def spoilt(answer: dict[str, Any], fault: str | None) -> dict[str, Any]:
 def judged(asked: Asked) -> Mapping[str, Any]:
     """What the embedded judge sees in the image; for another schema than base_image the least that is valid."""
     if asked.schema_name != "base_image" or not asked.images:
-        return least(asked.schema)
+        return _object(asked.schema)
     from steps.backends.embedded import _judge
     from steps.backends.protocols import Question
     from steps.library.pictures import decode
 
     picture = decode(asked.images[0], "image.jpg")
-    return _judge(Question(asked.text, (picture,), asked.schema, asked.schema_name, asked.facts))
+    verdict: Mapping[str, Any] = _judge(Question(asked.text, (picture,), asked.schema, asked.schema_name, asked.facts))
+    return verdict
 
 
 def constant(asked: Asked) -> Mapping[str, Any]:
     """All is well."""
-    return GOOD if asked.schema_name in ("", "base_image") else least(asked.schema)
+    return GOOD if asked.schema_name in ("", "base_image") else _object(asked.schema)
+
+
+def _object(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    made: Mapping[str, Any] = least(schema)
+    return made
 
 
 ANSWERING: Mapping[str, Answering] = {"judge": judged, "constant": constant}

@@ -29,7 +29,7 @@ FAULTS: Mapping[str, Fault] = {
     "429_after": Fault("429 with Retry-After and retry-after-ms (setting retry_after_s)"),
     "429_long": Fault("429 with Retry-After: 300"),
     "429_slow_down": Fault("429 slow_down", (OPENAI,)),
-    "429_quota": Fault("429 insufficient_quota: no further call can work"),
+    "429_quota": Fault("429 insufficient_quota: no further call can work", (OPENAI,)),
     "429_credit": Fault("429 credit_balance_exhausted", (OPENAI,)),
     "429_spend_limit": Fault("429 project_spend_limit_exceeded", (OPENAI,)),
     "429_org_limit": Fault("429 organization_usage_limit_exceeded", (OPENAI,)),

@@ -7,10 +7,26 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fakes.openai import OpenAIServer
+from tests.fakes.replicate import ReplicateServer
+from tests.fakes.runpod import RunPodServer
 
 
 @pytest.fixture
 def openai_server() -> Iterator[OpenAIServer]:
-    """OpenAI on loopback."""
+    """OpenAI on loopback. What passed through it was of the published schemas, where these are there."""
     with OpenAIServer() as server:
+        yield server
+
+
+@pytest.fixture
+def replicate_server() -> Iterator[ReplicateServer]:
+    """Replicate on loopback."""
+    with ReplicateServer() as server:
+        yield server
+
+
+@pytest.fixture
+def runpod_server() -> Iterator[RunPodServer]:
+    """RunPod on loopback."""
+    with RunPodServer() as server:
         yield server

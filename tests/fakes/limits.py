@@ -27,16 +27,13 @@ class Bucket:
         self.level = self.capacity
         self._at = self.clock()
 
-    def take(self, amount: float = 1) -> bool:
-        """Take that much, or nothing and say False."""
-        self._refill()
-        if self.level < amount:
-            return False
+    def take(self, amount: float) -> None:
+        """Take that much, which must be there."""
         self.level -= amount
-        return True
 
-    def wait_s(self, amount: float = 1) -> float:
-        """Seconds until that much is there."""
+    def wait_s(self, amount: float) -> float:
+        """Seconds until that much is there; 0 if it is."""
+        self._refill()
         return max(0.0, (amount - self.level) * 60 / self.per_minute)
 
     def headers(self, kind: str) -> dict[str, str]:

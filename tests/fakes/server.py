@@ -84,6 +84,7 @@ class Exchange:
     body: bytes
     number: int
     fault: str | None = None
+    wait_s: float = 30.0  # What a 429 says.
 
     def json(self) -> Any:
         """The request's body; ValueError if it is not JSON."""
@@ -380,13 +381,15 @@ class FakeServer(Generic[S]):
         if not route.limited:
             return None
         with self.lock:
-            short = [bucket for bucket, amount in self._buckets if not bucket.take(amount)]
-            if not short:
+            wait = max((bucket.wait_s(amount) for bucket, amount in self._buckets), default=0.0)
+            if wait == 0:
+                for bucket, amount in self._buckets:
+                    bucket.take(amount)
                 return None
             self.state.refused += 1
-            wait = max(bucket.wait_s(amount) for bucket, amount in self._buckets)
+        exchange.wait_s = wait
         answer = self.failure(429, exchange)
-        answer.headers.update(self._rate_headers() | _retry_headers(wait))
+        answer.headers.update(self._rate_headers() | _retry_headers(exchange.wait_s))
         return answer
 
     def failure(self, status: int, exchange: Exchange) -> web.Response:
