@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 from rich.table import Table
 
 from runner import files
+from runner.backends import of_run
 from runner.cli.base import show_table
-from runner.errors import UserError
+from runner.errors import ItemError, RunStopped, UserError
 from runner.ledger import Ledger
 from runner.report import render
 from runner.run import find_run, id_of, jobs_of, ledger_of, read_about
 from steps.library import layout, undoing
+from steps.library.trash import TrashEntry
 
 
 class Undo:
@@ -94,10 +96,11 @@ class Trash:
             print(older if not going else "nothing was deleted: add --yes to delete these for good")
             return 0
         with files.locked(root / layout.OWN / "lock", f"a run changes {root} at this moment: wait for it"):
-            for entry in going:
-                trash.empty(entry)
-        print(f"{len(going)} entries deleted for good")
-        return 0
+            kept = [line for entry in going if (line := _emptied(entry)) is not None]
+        for line in kept:
+            print(line)
+        print(f"{len(going) - len(kept)} entries deleted for good")
+        return 1 if kept else 0
 
 
 class DrawSample:
@@ -177,8 +180,30 @@ def _undo_run(path: Path, ledger: str | None) -> int:
     return 1 if report.refused else 0
 
 
+def _emptied(entry: TrashEntry) -> str | None:
+    """Delete an entry of the trash, in the mirror first; or say why it is kept."""
+    from steps.library import trash
+
+    if not entry.objects:
+        trash.empty(entry)
+        return None
+    run = Path(entry.run)
+    about = read_about(run)
+    if about is None:
+        return (
+            f"{entry.actor_name}: kept, for {run}, which knows the way to {entry.mirror}, is gone: "
+            f"delete what is below that by hand, then {entry.folder}"
+        )
+    try:
+        with _ledger_of(run, about, None) as opened:
+            trash.empty(entry, of_run(run, "storage", opened))
+    except (ItemError, RunStopped, UserError) as error:
+        return f"{entry.actor_name}: kept, for {entry.mirror} could not be emptied: {error}"
+    return None
+
+
 def _print_trash(entries: list[Any]) -> None:
-    table = Table("moved at", "actor", "why", "files", "MB", "run", box=None, pad_edge=False)
+    table = Table("moved at", "actor", "why", "files", "objects", "MB", "run", box=None, pad_edge=False)
     for entry in entries:
         state = entry.action if entry.complete else f"{entry.action} (under way)"
         table.add_row(
@@ -186,6 +211,7 @@ def _print_trash(entries: list[Any]) -> None:
             entry.actor_name,
             state,
             str(entry.count),
+            str(entry.objects),
             f"{entry.size / 1e6:.1f}",
             "/".join(Path(entry.run).parts[-2:]),
         )

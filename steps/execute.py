@@ -63,6 +63,7 @@ class Executed:
     image: MadeRecord | None = None
     images_made: int = 0
     id: str = ""
+    objects: int = 0
 
 
 class Execute:
@@ -304,7 +305,7 @@ class Execute:
             )
         pictures = self._before(result)
         if not result.done or result.image is None:
-            note = f"Would make a new image and move {counted(result.trashed, 'file')} to the trash"
+            note = f"Would make a new image and move {_counted(result)} to the trash"
             return Entry(
                 outcome.key,
                 outcome.key,
@@ -315,7 +316,7 @@ class Execute:
         pictures += self._shown(
             self._context.data / result.target, result.actor_name, "after", f"New base image of {result.actor_name}"
         )
-        note = f"New image made with seed {result.image.seed} and verified; {counted(result.trashed, 'file')} moved to the trash"
+        note = f"New image made with seed {result.image.seed} and verified; {_counted(result)} moved to the trash"
         facts = [("Made by", result.image.model), ("Images made", str(result.images_made))]
         return Entry(
             outcome.key, outcome.key, badge=_done_badge(result.action), pictures=pictures, notes=[note], facts=facts
@@ -351,6 +352,7 @@ def _executed(action: PlannedAction, record: ActionRecord, *, done: bool) -> Exe
         image=record.image,
         images_made=record.attempts + 1 if done else 0,
         id=record.id,
+        objects=len(record.keys),
     )
 
 
@@ -363,3 +365,8 @@ def _row(outcome: Outcome[Executed]) -> dict[str, object]:
 def _done_badge(action: str) -> Badge:
     badge = judging.BADGES[action]
     return Badge(badge.kind, f"{badge.word}, done", badge.symbol, badge.tone)
+
+
+def _counted(result: Executed) -> str:
+    files_gone = counted(result.trashed, "file")
+    return f"{files_gone} and {counted(result.objects, 'object')} of the mirror" if result.objects else files_gone

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -100,8 +100,6 @@ class Plan:
         actor = self._actor(row["actor_name"])
         judged = self._judged(row)
         going = [self._planned(path) for path in self._going(actor, judged)]
-        folder = PurePosixPath("actors", actor.name, "training_data")
-        keys = [PlannedKey(str(item.key), item.size, item.etag) for item in self._storage.inventory(folder)]
         return PlannedAction(
             actor.id,
             actor.name,
@@ -109,7 +107,7 @@ class Plan:
             row["reason"],
             judged,
             tuple(going),
-            tuple(keys),
+            tuple(self._keys(actor, judged)),
             self._making(actor, judged),
         )
 
@@ -172,6 +170,17 @@ class Plan:
             going.append(target)
         return [*going, *self._library.training_files(actor)]
 
+    def _keys(self, actor: Actor, judged: tuple[str, str] | None) -> Iterator[PlannedKey]:
+        """The same of the mirror: what stands at the keys of those images, whether the file is there or not, and all training data."""
+        target = PurePosixPath(layout.base_image(self._context.data, actor.name).relative_to(self._context.data))
+        going = {target}
+        if judged is not None and PurePosixPath(judged[0]).parent == target.parent:
+            going.add(PurePosixPath(judged[0]))
+        training = PurePosixPath("actors", actor.name, "training_data")
+        for item in self._storage.inventory(training.parent):
+            if item.key in going or item.key.is_relative_to(training):
+                yield PlannedKey(str(item.key), item.size, item.etag)
+
     def _planned(self, path: Path) -> PlannedFile:
         if path.is_symlink():
             raise ItemError(
@@ -213,11 +222,17 @@ class Plan:
         self, actions: Sequence[PlannedAction], failures: Sequence[str], estimate: Mapping[str, Any]
     ) -> ReportPart:
         gone = sum(len(action.files) for action in actions)
+        objects = sum(len(action.keys) for action in actions)
         cost = "unknown" if estimate["usd"] is None else f"${estimate['usd']:.2f}"
-        headline = f"{counted(len(actions), 'action')} planned: {counted(gone, 'file')} to the trash, {counted(len(actions), 'image')} to be made"
+        going = f"{counted(gone, 'file')}{_and_objects(objects)} to the trash"
+        headline = f"{counted(len(actions), 'action')} planned: {going}, {counted(len(actions), 'image')} to be made"
         return ReportPart(
             headline=f"{headline}, estimated cost {cost}.",
-            counts=[("files that go", gone), ("images that come", len(actions))],
+            counts=[
+                ("files that go", gone),
+                *([("objects in the mirror that go", objects)] if objects else []),
+                ("images that come", len(actions)),
+            ],
             entries=[_entry(action) for action in actions],
             warnings=failures,
         )
@@ -227,4 +242,10 @@ def _entry(action: PlannedAction) -> Entry:
     kinds = Counter(PurePosixPath(file.path).parent.name for file in action.files)
     going = ", ".join(f"{count} from {folder}" for folder, count in kinds.items())
     note = f"{counted(len(action.files), 'file')} to the trash ({going})" if action.files else "No file goes"
+    if action.keys:
+        note += f"; {counted(len(action.keys), 'object')} of the mirror to its trash"
     return Entry(key=action.actor_name, title=action.actor_name, notes=[note], facts=[("Seed", str(action.make.seed))])
+
+
+def _and_objects(count: int) -> str:
+    return f" and {counted(count, 'object')} of the mirror" if count else ""

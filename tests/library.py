@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from runner.errors import Refused
+from runner.errors import ItemError, Refused
 from runner.fingerprint import FileHashes
 from runner.ledger import Ledger
 from runner.operations import Operations
@@ -118,7 +118,7 @@ class ScriptedImages:
 
 @dataclass
 class RecordingMirror:
-    """A mirror in memory that notes what is asked of it, and whether the local file was still there then."""
+    """A mirror in memory that notes what is done to it, and whether the local file was still there then."""
 
     library: Path
     objects: dict[str, bytes] = field(default_factory=dict)
@@ -126,27 +126,69 @@ class RecordingMirror:
     asked: list[str] = field(default_factory=list)
 
     def inventory(self, folder: PurePosixPath) -> list[StoredObject]:
-        return [
-            StoredObject(PurePosixPath(key), len(data), "etag")
-            for key, data in self.objects.items()
-            if key.startswith(f"{folder}/")
-        ]
+        return [self._stored(key, data) for key, data in self.objects.items() if key.startswith(f"{folder}/")]
 
-    def to_trash(self, item: StoredObject, action: str) -> None:
+    def holding(self, key: PurePosixPath, sha256: str) -> StoredObject | None:
+        data = self.objects.get(str(key))
+        return None if data is None or hashlib.sha256(data).hexdigest() != sha256 else self._stored(str(key), data)
+
+    def to_trash(self, item: StoredObject, action: str) -> bool:
         self._note("to_trash", str(item.key))
-        self.trash[str(item.key)] = self.objects[str(item.key)]
+        kept = f"{action}/{item.key}"
+        if kept not in self.trash and str(item.key) in self.objects:
+            self._expect(item)
+            self.trash[kept] = self.objects[str(item.key)]
+        return kept in self.trash
 
-    def delete(self, item: StoredObject) -> None:
-        self._note("delete", str(item.key))
-        del self.objects[str(item.key)]
-
-    def put(self, key: PurePosixPath, data: bytes, media_type: str) -> None:
+    def put(self, key: PurePosixPath, data: bytes, media_type: str, replaces: StoredObject | None = None) -> bool:
         self._note("put", str(key))
+        standing = self.objects.get(str(key), data)
+        if standing != data:
+            self._expect(replaces or StoredObject(key, -1))
         self.objects[str(key)] = data
+        return True
 
-    def restore(self, action: str) -> None:
-        self.asked.append("restore")
-        self.objects.update(self.trash)
+    def delete(self, item: StoredObject) -> bool:
+        self._note("delete", str(item.key))
+        if str(item.key) not in self.objects:
+            return False
+        self._expect(item)
+        del self.objects[str(item.key)]
+        return True
+
+    def in_trash(self, action: str) -> list[StoredObject]:
+        kept = {
+            key.removeprefix(f"{action}/"): data for key, data in self.trash.items() if key.startswith(f"{action}/")
+        }
+        return [self._stored(key, data) for key, data in kept.items()]
+
+    def can_return(self, item: StoredObject, action: str) -> bool:
+        kept = self.trash[f"{action}/{item.key}"]
+        return self.objects.get(str(item.key), kept) == kept
+
+    def restore(self, item: StoredObject, action: str) -> None:
+        self._note("restore", str(item.key))
+        if not self.can_return(item, action):
+            raise ItemError(f"{item.key} has appeared since")
+        self.objects[str(item.key)] = self.trash[f"{action}/{item.key}"]
+
+    def empty_trash(self, action: str) -> None:
+        self.asked.append("empty_trash")
+        for key in [key for key in self.trash if key.startswith(f"{action}/")]:
+            del self.trash[key]
+
+    def address(self, key: PurePosixPath) -> str:
+        return f"mirror:{key}"
+
+    def trash_address(self, action: str) -> str:
+        return f"mirror-trash:{action}/"
+
+    def _stored(self, key: str, data: bytes) -> StoredObject:
+        return StoredObject(PurePosixPath(key), len(data), hashlib.sha256(data).hexdigest()[:32])
+
+    def _expect(self, item: StoredObject) -> None:
+        if self._stored(str(item.key), self.objects[str(item.key)]) != item:
+            raise ItemError(f"mirror:{item.key} has changed since")
 
     def _note(self, what: str, key: str) -> None:
         self.asked.append(f"{what} {Path(key).name} {'there' if (self.library / key).exists() else 'gone'}")

@@ -26,16 +26,41 @@ class LocalStorage:
         """No objects."""
         return ()
 
-    def to_trash(self, item: StoredObject, action: str) -> None:
-        """Never called: there are no objects."""
-        raise AssertionError(f"{item.key} of {action} is not in a local library")
+    def holding(self, key: PurePosixPath, sha256: str) -> StoredObject | None:  # noqa: ARG002 - the protocol's
+        """None."""
+        return None
 
-    def delete(self, item: StoredObject) -> None:
-        """Never called: there are no objects."""
-        raise AssertionError(f"{item.key} is not in a local library")
+    def to_trash(self, item: StoredObject, action: str) -> bool:  # noqa: ARG002 - the protocol's
+        """Nowhere: a plan that was made with another storage names objects that this one does not have."""
+        return False
 
-    def put(self, key: PurePosixPath, data: bytes, media_type: str) -> None:
+    def put(self, key: PurePosixPath, data: bytes, media_type: str, replaces: StoredObject | None = None) -> bool:  # noqa: ARG002 - the protocol's
         """The file on disk is all there is."""
+        return False
 
-    def restore(self, action: str) -> None:
+    def delete(self, item: StoredObject) -> bool:  # noqa: ARG002 - the protocol's
+        """Nothing to delete."""
+        return False
+
+    def in_trash(self, action: str) -> Iterable[StoredObject]:  # noqa: ARG002 - the protocol's
+        """No objects."""
+        return ()
+
+    def can_return(self, item: StoredObject, action: str) -> bool:  # noqa: ARG002 - the protocol's
+        """Nothing stands anywhere."""
+        return True
+
+    def restore(self, item: StoredObject, action: str) -> None:
+        """Never called: the trash holds nothing."""
+        raise AssertionError(f"{item.key} of {action} is not in a local library's trash")
+
+    def empty_trash(self, action: str) -> None:
         """Nothing was moved."""
+
+    def address(self, key: PurePosixPath) -> str:
+        """The path below the library."""
+        return str(key)
+
+    def trash_address(self, action: str) -> str:
+        """The path of the files' own trash, below the library."""
+        return f".callsheet/trash/{action}/"

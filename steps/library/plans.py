@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -228,11 +228,7 @@ def _action(row: Mapping[str, Any], where: str) -> PlannedAction:
             )
         if (first := seen.setdefault(path, index)) != index:
             raise UserError(f"{where}/files/{index}/path: {path!r} stands at /files/{first} already")
-    for index, key in enumerate(row["keys"]):
-        if not key["key"].startswith(folder) or ".." in key["key"].split("/"):
-            raise UserError(
-                f"{where}/keys/{index}/key: {key['key']!r} is not below {folder}: an action touches its own actor's objects only"
-            )
+    _check_keys(row["keys"], folder, where)
     return PlannedAction(
         actor_id=row["actor_id"],
         actor_name=row["actor_name"],
@@ -243,3 +239,16 @@ def _action(row: Mapping[str, Any], where: str) -> PlannedAction:
         keys=tuple(PlannedKey(key["key"], key["size"], key["etag"]) for key in row["keys"]),
         make=Making(**{name: row["make"][name] for name in ("prompt", "width", "height", "steps", "seed")}),
     )
+
+
+def _check_keys(keys: Sequence[Mapping[str, Any]], folder: str, where: str) -> None:
+    seen: dict[str, int] = {}
+    for index, entry in enumerate(keys):
+        key = entry["key"]
+        plain = str(PurePosixPath(key)) == key and "\0" not in key and len(key) <= MAX_PATH
+        if not plain or not key.startswith(folder) or ".." in key.split("/"):
+            raise UserError(
+                f"{where}/keys/{index}/key: {reprlib.repr(key)} is not below {folder}: an action touches its own actor's objects only"
+            )
+        if (first := seen.setdefault(key, index)) != index:
+            raise UserError(f"{where}/keys/{index}/key: {key!r} stands at /keys/{first} already")

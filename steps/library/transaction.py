@@ -1,16 +1,17 @@
 """Replacing an actor's images so that nothing is ever lost, whatever moment the process dies at.
 
 The order: intent with the full inventory -> the new image made aside and verified -> mirror objects copied to the mirror's trash -> local
-files moved to the trash -> the new image moved into its place -> mirror updated -> done. Every operation may be repeated, and a resumed
-action rolls forward from the state that the ledger holds. `undo` walks back the same way.
+files moved to the trash -> the new image moved into its place and put into the mirror -> mirror objects deleted -> done. Every operation may be
+repeated, and a resumed action rolls forward from the state that the ledger holds. `undo` walks back the same way.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from runner import files
@@ -20,7 +21,8 @@ from runner.operations import Operations
 from runner.run import now
 from steps.library import layout, made
 from steps.library.journal import DONE, MOVING, UNDOING, UNDONE, UNTOUCHED, ActionRecord, Journal
-from steps.library.mirror import Storage, StoredObject
+from steps.library.mirror import Storage
+from steps.library.mirroring import Mirrored
 from steps.library.plans import PlannedFile, PlannedKey
 
 
@@ -42,7 +44,7 @@ class Replacement:
         self._root = root
         self._journal = journal
         self._operations = operations
-        self._storage = storage
+        self._mirrored = Mirrored(storage, operations)
 
     def staged(self, action_id: str) -> Path:
         """Where the new image waits, on the library's own disk so that moving it is one rename."""
@@ -67,7 +69,7 @@ class Replacement:
                 )
         if record.target not in planned and (self._root / record.target).exists():
             raise ItemError(f"{record.target} has appeared since the plan was made: make a new plan")
-        self._check_keys(record)
+        self._mirrored.check_unchanged(record)
 
     def finish(self, record: ActionRecord) -> None:
         """Roll an action with a verified image forward to its end.
@@ -87,22 +89,16 @@ class Replacement:
                 "or `callsheet undo` takes it back"
             ) from error
 
-    def _check_keys(self, record: ActionRecord) -> None:
-        there = {str(item.key) for item in self._storage.inventory(PurePosixPath("actors", record.actor_name))}
-        gone = [key.key for key in record.keys if key.key not in there]
-        if gone:
-            raise ItemError(f"{gone[0]} is not in the library's mirror: make a new plan")
-
     def _move(self, record: ActionRecord) -> None:
         failpoint("execute.moving")
-        for key in record.keys:
-            self._storage.to_trash(_stored(key), record.id)
         self._write_entry(record, complete=False)
+        self._mirrored.to_trash(record)
         for file in record.files:
             self._to_trash(record, file)
         self._place(record)
         failpoint("execute.placed")
-        self._mirror(record)
+        self._mirrored.put(record, self._new(record))
+        self._mirrored.delete(record)
         self._write_entry(record, complete=True)
         failpoint("execute.entered")
         self._journal.note(record, DONE)
@@ -111,10 +107,15 @@ class Replacement:
         """Why an action can't be taken back (something changed since), or None."""
         if state in UNTOUCHED:
             return None
-        return self._target_fault(state, record) or self._trash_fault(state, record)
+        fault = self._target_fault(state, record) or self._trash_fault(state, record)
+        return fault or self._mirrored.fault(state, record)
 
     def undo(self, record: ActionRecord) -> Undone:
-        """Put back what an action moved. May be repeated."""
+        """Put back what an action moved. May be repeated.
+
+        Raises:
+            ItemError: The mirror can't go on (something appeared there meanwhile); the same call goes on later.
+        """
         self._journal.note(record, UNDOING)
         if self._trash(record).is_dir():
             # What is still to be put back must not be emptied meanwhile.
@@ -127,12 +128,12 @@ class Replacement:
             failpoint("undo.taken_away")
         restored = sum(self._restore(record, file) for file in record.files)
         missing = tuple(file.path for file in record.files if not (self._root / file.path).exists())
-        self._storage.restore(record.id)
+        mirror = self._mirrored.undo(record)
         self._forget_made(record)
         files.remove(self.staged(record.id))
         self._close_entry(record)
         self._journal.note(record, UNDONE)
-        return Undone(restored, missing)
+        return Undone(restored + mirror.restored, missing + mirror.missing)
 
     def _restore(self, record: ActionRecord, file: PlannedFile) -> bool:
         source = self.in_trash(record.id, file.path)
@@ -177,11 +178,13 @@ class Replacement:
         )
         made.write(self._root, record.actor_name, record.image)
 
-    def _mirror(self, record: ActionRecord) -> None:
-        target = self._root / record.target
-        self._storage.put(PurePosixPath(record.target), target.read_bytes(), "image/jpeg")
-        for key in record.keys:
-            self._storage.delete(_stored(key))
+    def _new(self, record: ActionRecord) -> bytes:
+        """The image that was put in place, for the mirror."""
+        assert record.image is not None
+        data = (self._root / record.target).read_bytes()
+        if hashlib.sha256(data).hexdigest() != record.image.sha256:
+            raise FileExistsError(f"{record.target} is not the image that was made: somebody changed it since")
+        return data
 
     def _trash(self, record: ActionRecord) -> Path:
         return self._root / layout.OWN / "trash" / record.id
@@ -221,7 +224,7 @@ class Replacement:
     def _write_entry(self, record: ActionRecord, *, complete: bool) -> None:
         """The trash explains itself, without ledger or run."""
         if record.files or record.keys:
-            self._explain(record, record.action, record.files, complete=complete)
+            self._explain(record, record.action, record.files, complete=complete, keys=record.keys)
 
     def _close_entry(self, record: ActionRecord) -> None:
         """After an undo only the image that we made is left in the trash, or nothing."""
@@ -233,7 +236,15 @@ class Replacement:
         else:
             files.remove_tree(self._trash(record))
 
-    def _explain(self, record: ActionRecord, action: str, what: Sequence[PlannedFile], *, complete: bool) -> None:
+    def _explain(
+        self,
+        record: ActionRecord,
+        action: str,
+        what: Sequence[PlannedFile],
+        *,
+        complete: bool,
+        keys: Sequence[PlannedKey] = (),
+    ) -> None:
         entry = {
             "action": action,
             "actor_name": record.actor_name,
@@ -242,8 +253,10 @@ class Replacement:
             "moved_at": now(),
             "complete": complete,
             "files": [asdict(file) for file in what],
-            "keys": [asdict(key) for key in record.keys],
+            "keys": [asdict(key) for key in keys],
         }
+        if keys:
+            entry["mirror"] = self._mirrored.trash_address(record)
         files.write_json(self._trash(record) / "entry.json", entry)
 
 
@@ -252,7 +265,3 @@ def sweep_own(root: Path) -> None:
     own = root / layout.OWN
     for folder in (own / "staging", own / "made", *(own / "trash").glob("*")):
         files.sweep_temporaries(folder, deep=False)
-
-
-def _stored(key: PlannedKey) -> StoredObject:
-    return StoredObject(PurePosixPath(key.key), key.size, key.etag)

@@ -11,6 +11,7 @@ from pathlib import Path
 from runner import files
 from runner.errors import UserError
 from steps.library import layout
+from steps.library.mirror import Storage
 
 AGE = re.compile(r"(\d{1,5})\s*(d|h|w)")
 HOURS = {"h": 1, "d": 24, "w": 168}
@@ -18,7 +19,12 @@ HOURS = {"h": 1, "d": 24, "w": 168}
 
 @dataclass(frozen=True)
 class TrashEntry:
-    """What one action moved away."""
+    """What one action moved away.
+
+    Attributes:
+        objects: How many objects of the mirror are in the mirror's own trash.
+        mirror: Where that is; empty where no object is.
+    """
 
     folder: Path
     action: str
@@ -28,6 +34,8 @@ class TrashEntry:
     complete: bool
     count: int
     size: int
+    objects: int = 0
+    mirror: str = ""
 
 
 def entries(root: Path) -> Iterator[TrashEntry]:
@@ -48,6 +56,8 @@ def entries(root: Path) -> Iterator[TrashEntry]:
                     bool(about["complete"]),
                     len(sizes),
                     sum(sizes),
+                    len(about["keys"]),
+                    str(about.get("mirror", "")),
                 )
             )
         except (UserError, KeyError, TypeError, ValueError):
@@ -73,8 +83,17 @@ def old(root: Path, age: timedelta) -> list[TrashEntry]:
     return [entry for entry in entries(root) if entry.complete and entry.moved_at <= limit]
 
 
-def empty(entry: TrashEntry) -> None:
-    """Delete an entry for good. Its explanation goes last, so that a cut-off deletion is seen and can be repeated."""
+def empty(entry: TrashEntry, storage: Storage | None = None) -> None:
+    """Delete an entry for good. Its explanation goes last, so that a cut-off deletion is seen and can be repeated.
+
+    Args:
+        entry: What goes.
+        storage: The mirror whose trash holds the entry's objects, if it has any.
+    """
+    if entry.objects:
+        if storage is None:
+            raise ValueError(f"{entry.mirror} has to be emptied too")
+        storage.empty_trash(entry.folder.name)
     for child in sorted(entry.folder.iterdir()):
         if child.name == "entry.json":
             continue

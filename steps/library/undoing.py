@@ -9,6 +9,7 @@ from typing import Any
 
 from runner import files
 from runner.backends import of_run
+from runner.errors import ItemError
 from runner.ledger import Ledger
 from runner.operations import Operations
 from steps.library import layout
@@ -62,12 +63,23 @@ def _undo_one(
     root = Path(record.library)
     with files.locked(root / layout.OWN / "lock", f"another run changes {root} at this moment: wait for it"):
         sweep_own(root)
-        if fault := replacement.undo_fault(state, record):
+        if fault := _fault(replacement, state, record):
             report.refused += (f"{record.actor_name}: {fault}: left as it is",)
             return
         if not report.undone:
             begin()
-        done = replacement.undo(record)
+        try:
+            done = replacement.undo(record)
+        except ItemError as error:
+            report.refused += (f"{record.actor_name}: half undone: {error}: the same command goes on",)
+            return
     report.undone += 1
     report.restored += done.restored
     report.missing += done.missing
+
+
+def _fault(replacement: Replacement, state: str, record: ActionRecord) -> str | None:
+    try:
+        return replacement.undo_fault(state, record)
+    except ItemError as error:
+        return str(error)

@@ -291,5 +291,6 @@ def test_a_mirror_is_copied_before_and_deleted_after_the_files(owner: Owner) -> 
         "actors/0000_ada/training_data/0000_ada_1.jpg",
     }
     owner.undo()
-    assert mirror.asked[-1] == "restore"
-    assert objects.items() <= mirror.objects.items()
+    assert mirror.asked[-2:] == ["restore 0001_bek_1.jpg there", "empty_trash"]
+    assert mirror.objects == objects
+    assert mirror.trash == {}

@@ -1,0 +1,375 @@
+"""Storage in a bucket of S3, or of a store that speaks its language.
+
+Objects go to the trash by being copied below the trash's prefix, on versioned buckets too: a copy is the same everywhere, can be listed
+and put back by anybody, needs no right to delete versions, and is not subject to rules that expire old versions. What the bucket keeps
+of its own accord is one more net.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from runner.calls import Calls
+from runner.doctor import Need
+from runner.errors import ItemError, MisconfiguredRun, UserError
+from runner.params import at_least, one_of, param
+from steps.backends.s3_access import Access, access
+from steps.backends.s3_errors import Missing, Unmet, sorted_out
+from steps.backends.s3_names import Names, clean_folder, clean_trash
+from steps.library.mirror import StoredObject
+
+SHA256 = "callsheet-sha256"
+CHUNK_BYTES = 1 << 20
+LOOK_CONNECT_S, LOOK_READ_S = 3.0, 5.0
+WHEN = ("when_supported", "when_required")
+
+
+def _plain_bucket(value: str) -> str | None:
+    plain = (
+        value and "://" not in value and not value.startswith("/") and (value.startswith("arn:") or "/" not in value)
+    )
+    return None if plain else "give a bucket's name (or an access point's ARN), without s3:// and without a folder"
+
+
+def _plain_endpoint(value: str | None) -> str | None:
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    plain = parts.scheme in {"http", "https"} and parts.hostname and "@" not in value
+    return None if plain else "give an address like https://HOST:PORT, without user or password"
+
+
+@dataclass(frozen=True)
+class S3Settings:
+    """Where the mirror is. Keys are read from the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
+
+    bucket: str = param(help="the bucket that mirrors the library", check=_plain_bucket)
+    prefix: str = param(
+        "", help="folder in the bucket; a file's key is this and its path below data", check=clean_folder
+    )
+    region: str | None = param(None, help="the bucket's region; null takes AWS_DEFAULT_REGION or the profile's")
+    endpoint_url: str | None = param(
+        None, help="address of a store other than AWS; null takes AWS_ENDPOINT_URL_S3 or AWS", check=_plain_endpoint
+    )
+    addressing: str = param(
+        "auto", help="bucket in the path or in the host's name", check=one_of("auto", "path", "virtual")
+    )
+    trash_prefix: str = param(
+        ".callsheet/trash/", help="folder below the prefix where objects go to the trash", check=clean_trash
+    )
+    conditional_writes: bool = param(
+        True, help="the store knows If-Match and If-None-Match; false looks before it writes and trusts that"
+    )
+    request_checksum_calculation: str = param(
+        "when_supported", help="checksums that are sent: when_required for stores that refuse them", check=one_of(*WHEN)
+    )
+    response_checksum_validation: str = param(
+        "when_supported", help="checksums that are checked on reading", check=one_of(*WHEN)
+    )
+    max_pool_connections: int = param(64, help="connections at once; at least `workers`", check=at_least(1))
+    connect_timeout_s: float = param(10.0, help="seconds to wait for a connection", check=at_least(0.1))
+    read_timeout_s: float = param(60.0, help="seconds to wait for an answer", check=at_least(0.1))
+
+
+class S3Storage:
+    """Mirrors the library in a bucket."""
+
+    def __init__(self, settings: S3Settings, calls: Calls) -> None:
+        self._settings = settings
+        self._calls = calls
+        self._access = access()
+        self._names = Names.of(settings.bucket, settings.prefix, settings.trash_prefix)
+        self._opening = threading.Lock()
+        self._opened: Any = None
+
+    @classmethod
+    def needs(cls, settings: S3Settings) -> Iterable[Need]:
+        """For `callsheet doctor`: looks at the bucket, and changes nothing."""
+        try:
+            found = access()
+            client = _connect(settings, found, (LOOK_CONNECT_S, LOOK_READ_S))
+        except UserError as error:
+            yield Need("credentials for S3", met=False, advice=str(error))
+            return
+        yield _credentials(found)
+        where = f"s3://{settings.bucket}"
+        try:
+            with _sorting(f"HeadBucket {where}"):
+                client.head_bucket(Bucket=settings.bucket)
+        except Exception as error:  # noqa: BLE001 - told, whatever it is
+            yield Need(f"bucket {where} can be reached", met=False, advice=str(error))
+            return
+        yield Need(f"bucket {where} can be reached", met=True)
+        yield Need(
+            f"versioning of {where}: {_versioning(client, settings.bucket)}; not needed: the trash holds copies",
+            met=True,
+        )
+        known = "on" if settings.conditional_writes else "off: between look and write somebody else could write"
+        yield Need(f"conditional writes: {known}", met=True)
+
+    def inventory(self, folder: PurePosixPath) -> Iterable[StoredObject]:
+        """The objects below a folder of the library, without those whose key is no clean path."""
+        found = self._listed(self._names.key(folder) + "/", self._names.path)
+        return [item for item in found if item.key.is_relative_to(folder)]
+
+    def holding(self, key: PurePosixPath, sha256: str) -> StoredObject | None:
+        """The object at a key if its bytes, read whole, have that hash: what its metadata says is not relied on."""
+        full = self._names.key(key)
+        try:
+            digest, item = self._read(full, key)
+        except Missing:
+            return None
+        return item if digest == sha256 else None
+
+    def to_trash(self, item: StoredObject, action: str) -> bool:
+        """Copy an object with its metadata to the trash, if it still is what the plan saw."""
+        target = self._names.trash_key(item.key, action)
+        kept = self._head(target, item.key)
+        if kept is not None and kept.size == item.size:
+            return True
+        full = self._names.key(item.key)
+        standing = self._head(full, item.key)
+        if standing is None:
+            return False
+        if not _same(standing, item):
+            raise ItemError(f"{self._names.url(full)} has changed since the plan was made")
+        self._copy(full, target, standing)
+        return True
+
+    def put(self, key: PurePosixPath, data: bytes, media_type: str, replaces: StoredObject | None = None) -> bool:
+        """Store an object with its hash in the metadata; true also when an earlier try has stored it."""
+        full, sha256 = self._names.key(key), hashlib.sha256(data).hexdigest()
+        standing = self._head(full, key)
+        expected = standing is None or (replaces is not None and _same(standing, replaces))
+        if expected:
+            about = {"Body": data, "ContentType": media_type, "Metadata": {SHA256: sha256}}
+            try:
+                self._ask("put_object", full, **about, **self._condition(standing))
+            except (Unmet, Missing):
+                # Another writer came between, or an earlier request got through whose answer was lost.
+                expected = False
+        if not expected and self.holding(key, sha256) is None:
+            change = "has appeared" if replaces is None else "has changed"
+            raise ItemError(f"{self._names.url(full)} {change} since the plan was made")
+        return True
+
+    def delete(self, item: StoredObject) -> bool:
+        """Delete one object if it still is the one that was seen; never several at once, which no store does by ETag."""
+        full = self._names.key(item.key)
+        standing = self._head(full, item.key)
+        if standing is None:
+            return False
+        try:
+            if not _same(standing, item):
+                raise Unmet("seen before it was asked")
+            self._ask("delete_object", full, **self._condition(standing))
+        except Missing:
+            return False
+        except Unmet as error:
+            raise ItemError(f"{self._names.url(full)} has changed since, and is not deleted") from error
+        return True
+
+    def in_trash(self, action: str) -> Iterable[StoredObject]:
+        """The copies that the trash of an action holds."""
+        return self._listed(self._names.trash_folder(action), lambda key: self._names.path_in_trash(key, action))
+
+    def can_return(self, item: StoredObject, action: str) -> bool:
+        """By ETag where that says it; else by the bytes, for a copy may have another ETag than its source (parts, encryption)."""
+        standing = self._head(self._names.key(item.key), item.key)
+        if standing is None or _same(standing, item):
+            return True
+        if standing.size != item.size:
+            return False
+        digest, _ = self._read(self._names.trash_key(item.key, action), item.key)
+        return self.holding(item.key, digest) is not None
+
+    def restore(self, item: StoredObject, action: str) -> None:
+        """Copy an object back with its metadata, where nothing stands."""
+        full = self._names.key(item.key)
+        if self._head(full, item.key) is None:
+            try:
+                self._copy(self._names.trash_key(item.key, action), full, item, onto_nothing=True)
+            except Unmet:
+                # Something stands there after all: perhaps a copy of ours whose answer was lost.
+                pass
+            else:
+                return
+        if not self.can_return(item, action):
+            raise ItemError(f"{self._names.url(full)} has appeared since: move it aside")
+
+    def empty_trash(self, action: str) -> None:
+        """Delete the copies of an action, one by one."""
+        for item in list(self.in_trash(action)):
+            self._ask("delete_object", self._names.trash_key(item.key, action))
+
+    def address(self, key: PurePosixPath) -> str:
+        """As s3://bucket/key."""
+        return self._names.url(self._names.key(key))
+
+    def trash_address(self, action: str) -> str:
+        """As s3://bucket/prefix/."""
+        return self._names.url(self._names.trash_folder(action))
+
+    @property
+    def _client(self) -> Any:
+        """One for all threads; made when the first request is."""
+        with self._opening:
+            if self._opened is None:
+                times = (self._settings.connect_timeout_s, self._settings.read_timeout_s)
+                self._opened = _connect(self._settings, self._access, times)
+            return self._opened
+
+    def _ask(self, operation: str, key: str | None, **parameters: Any) -> dict[str, Any]:
+        """Make one request, again while it is worth it."""
+        if key is not None:
+            parameters["Key"] = key
+        what = f"storage=s3: {operation} {self._names.url(key or '')}"
+
+        def send() -> dict[str, Any]:
+            with _sorting(what):
+                answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self._names.bucket, **parameters)
+                return answer
+
+        return self._calls.free(send)
+
+    def _head(self, full: str, key: PurePosixPath) -> StoredObject | None:
+        try:
+            return _stored(key, self._ask("head_object", full), "ContentLength")
+        except Missing:
+            return None
+
+    def _read(self, full: str, key: PurePosixPath) -> tuple[str, StoredObject]:
+        """The SHA-256 of an object's bytes, and the object that they were read from."""
+        what = f"storage=s3: get_object {self._names.url(full)}"
+
+        def send() -> tuple[str, StoredObject]:
+            digest = hashlib.sha256()
+            with _sorting(what):
+                answer = self._client.get_object(Bucket=self._names.bucket, Key=full)
+                with answer["Body"] as body:
+                    for chunk in body.iter_chunks(CHUNK_BYTES):
+                        digest.update(chunk)
+            return digest.hexdigest(), _stored(key, answer, "ContentLength")
+
+        return self._calls.free(send)
+
+    def _copy(self, source: str, target: str, item: StoredObject, *, onto_nothing: bool = False) -> None:
+        """Copy within the bucket, and look whether it has arrived whole: what it was copied from may be deleted next."""
+        conditions = {"CopySourceIfMatch": _quoted(item.etag)} if item.etag else {}
+        if onto_nothing:
+            conditions |= self._condition(None)
+        origin = {"Bucket": self._names.bucket, "Key": source}
+        self._ask("copy_object", target, CopySource=origin, **conditions)
+        copied = self._head(target, item.key)
+        if copied is None or copied.size != item.size:
+            raise ItemError(
+                f"{self._names.url(source)} was copied to {self._names.url(target)}, and is not there whole"
+            )
+
+    def _condition(self, standing: StoredObject | None) -> dict[str, str]:
+        if not self._settings.conditional_writes:
+            return {}
+        if standing is None:
+            return {"IfNoneMatch": "*"}
+        return {"IfMatch": _quoted(standing.etag)} if standing.etag else {}
+
+    def _listed(self, folder: str, path_of: Callable[[str], PurePosixPath | None]) -> list[StoredObject]:
+        entries = [entry for page in self._pages(folder) for entry in page.get("Contents", ())]
+        paths = [path_of(entry["Key"]) for entry in entries]
+        return [_stored(path, entry, "Size") for path, entry in zip(paths, entries, strict=True) if path is not None]
+
+    def _pages(self, folder: str) -> Iterator[dict[str, Any]]:
+        more: dict[str, str] = {}
+        while True:
+            page = self._ask("list_objects_v2", None, Prefix=folder, **more)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+@contextlib.contextmanager
+def _sorting(what: str) -> Iterator[None]:
+    """Turn what boto3 raises in the block into the engine's outcomes."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError, Boto3Error) as error:
+        raise sorted_out(error, what) from error
+
+
+def _connect(settings: S3Settings, found: Access, times: tuple[float, float]) -> Any:
+    """A client that tries once: retries are the run's.
+
+    Raises:
+        MisconfiguredRun: Settings or AWS_* variables that no client can be made of.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    # At its most talkative it would log session tokens.
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    config = Config(
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=settings.max_pool_connections,
+        connect_timeout=times[0],
+        read_timeout=times[1],
+        request_checksum_calculation=settings.request_checksum_calculation,
+        response_checksum_validation=settings.response_checksum_validation,
+        s3={"addressing_style": settings.addressing},
+    )
+    try:
+        return boto3.session.Session().client(
+            "s3",
+            region_name=settings.region or found.region,
+            endpoint_url=settings.endpoint_url,
+            aws_access_key_id=found.key,
+            aws_secret_access_key=found.secret.get_secret_value() if found.secret else None,
+            aws_session_token=found.token.get_secret_value() if found.token else None,
+            config=config,
+        )
+    except (BotoCoreError, ValueError) as error:
+        raise MisconfiguredRun(f"storage=s3: {error}: check the storage settings and the AWS_* variables") from error
+
+
+def _credentials(found: Access) -> Need:
+    if found.found:
+        return Need(f"credentials for S3: {', '.join(found.found)}", met=True)
+    import boto3
+
+    with _sorting("storage=s3"):
+        chain = boto3.session.Session().get_credentials()
+    advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    return Need(f"credentials for S3: {chain.method if chain else 'none found'}", met=chain is not None, advice=advice)
+
+
+def _versioning(client: Any, bucket: str) -> str:
+    try:
+        with _sorting("GetBucketVersioning"):
+            return "on" if client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled" else "off"
+    except Exception:  # noqa: BLE001 - a right that few have, and nothing depends on it
+        return "not known"
+
+
+def _stored(key: PurePosixPath, about: dict[str, Any], size: str) -> StoredObject:
+    return StoredObject(key, int(about[size]), str(about.get("ETag") or "").strip('"') or None)
+
+
+def _quoted(etag: str | None) -> str:
+    return f'"{etag}"'
+
+
+def _same(standing: StoredObject, item: StoredObject) -> bool:
+    """Whether an object is the one that was seen: by ETag, and by its size where the store gives none."""
+    return standing.etag == item.etag and standing.size == item.size

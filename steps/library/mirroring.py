@@ -1,0 +1,146 @@
+"""An action's part in the library's mirror: what `transaction` does to files, in the same order, to objects."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from runner.errors import ItemError
+from runner.failpoints import failpoint
+from runner.operations import Operations
+from steps.library.journal import DONE, ActionRecord
+from steps.library.mirror import Storage, StoredObject
+from steps.library.plans import PlannedKey
+
+
+class PutBack(NamedTuple):
+    """What an undo could put back in the mirror, and what was nowhere any more."""
+
+    restored: int
+    missing: tuple[str, ...]
+
+
+class Mirrored:
+    """Carries an action's objects to the trash and back. Every operation may be repeated."""
+
+    def __init__(self, storage: Storage, operations: Operations) -> None:
+        self._storage = storage
+        self._operations = operations
+
+    def check_unchanged(self, record: ActionRecord) -> None:
+        """Every object that goes must be what the plan saw, and nothing may stand where the new image goes.
+
+        Raises:
+            ItemError: Something changed since.
+        """
+        there = self._there(record)
+        for key in record.keys:
+            standing = there.get(PurePosixPath(key.key))
+            if standing is None:
+                raise ItemError(f"{key.key} is not in the library's mirror: make a new plan")
+            if standing != _stored(key):
+                raise ItemError(f"{self._address(standing.key)} has changed since the plan was made: make a new plan")
+        target = PurePosixPath(record.target)
+        if target in there and _planned(record, target) is None:
+            raise ItemError(f"{self._address(target)} has appeared since the plan was made: make a new plan")
+
+    def to_trash(self, record: ActionRecord) -> None:
+        """Copy what goes to the mirror's trash."""
+        for key in record.keys:
+            item = _stored(key)
+            if self._storage.to_trash(item, record.id):
+                self._operations.record("trash", self._address(item.key), action=record.id)
+                failpoint("mirror.trashed")
+            else:
+                # Somebody deleted, between two tries, what was to go anyway.
+                self._operations.record("missing", self._address(item.key), action=record.id)
+
+    def put(self, record: ActionRecord, data: bytes) -> None:
+        """Store the new image."""
+        assert record.image is not None
+        target = PurePosixPath(record.target)
+        if self._storage.put(target, data, "image/jpeg", replaces=_planned(record, target)):
+            self._operations.record(
+                "put", self._address(target), action=record.id, sha256=record.image.sha256, seed=record.image.seed
+            )
+            failpoint("mirror.put")
+
+    def delete(self, record: ActionRecord) -> None:
+        """Delete what is in the trash; what stood at the new image's key was replaced by it."""
+        for key in record.keys:
+            if key.key != record.target:
+                self._delete(_stored(key), record)
+
+    def trash_address(self, record: ActionRecord) -> str:
+        """Where the mirror's trash of an action is, for people."""
+        return self._storage.trash_address(record.id)
+
+    def fault(self, state: str, record: ActionRecord) -> str | None:
+        """Why the action's objects can't be put back (something changed since), or None."""
+        there = self._there(record)
+        kept = {item.key: item for item in self._storage.in_trash(record.id)}
+        target = PurePosixPath(record.target)
+        if target in there and not self._is_known(there[target], record, kept):
+            return f"{self._address(target)} has changed since"
+        for item in kept.values():
+            if item.key != target and item.key in there and not self._storage.can_return(item, record.id):
+                return f"{self._address(item.key)} has appeared since"
+        for key in record.keys if state == DONE else ():
+            path = PurePosixPath(key.key)
+            if path not in kept and there.get(path) != _stored(key):
+                return f"{self._address(path)} is no longer in the mirror's trash (emptied?)"
+        return None
+
+    def undo(self, record: ActionRecord) -> PutBack:
+        """Take away the new image, put back what the trash holds, then empty it."""
+        kept = list(self._storage.in_trash(record.id))
+        self._take_away(record, {item.key for item in kept})
+        for item in kept:
+            self._storage.restore(item, record.id)
+            self._operations.record("restore", self._address(item.key), action=record.id)
+            failpoint("mirror.restored")
+        if kept:
+            self._storage.empty_trash(record.id)
+        if not record.keys:
+            return PutBack(len(kept), ())
+        there = self._there(record)
+        gone = [PurePosixPath(key.key) for key in record.keys if PurePosixPath(key.key) not in there]
+        return PutBack(len(kept), tuple(self._address(key) for key in gone))
+
+    def _take_away(self, record: ActionRecord, kept: set[PurePosixPath]) -> None:
+        """Delete the new image if it is still ours. Where an object stood that has left the trash again, that one stands there now."""
+        target = PurePosixPath(record.target)
+        if record.image is None or (_planned(record, target) is not None and target not in kept):
+            return
+        ours = self._storage.holding(target, record.image.sha256)
+        if ours is not None:
+            self._delete(ours, record)
+
+    def _delete(self, item: StoredObject, record: ActionRecord) -> None:
+        deleted = self._storage.delete(item)
+        # A try that was cut off may have deleted it without saying so; said twice is better than never.
+        self._operations.record("delete", self._address(item.key), action=record.id)
+        if deleted:
+            failpoint("mirror.deleted")
+
+    def _is_known(self, standing: StoredObject, record: ActionRecord, kept: dict[PurePosixPath, StoredObject]) -> bool:
+        """Whether what stands at the new image's key is the object that the plan saw, its copy put back, or the new image."""
+        if standing == _planned(record, standing.key):
+            return True
+        if record.image is not None and self._storage.holding(standing.key, record.image.sha256) is not None:
+            return True
+        return standing.key in kept and self._storage.can_return(kept[standing.key], record.id)
+
+    def _there(self, record: ActionRecord) -> dict[PurePosixPath, StoredObject]:
+        return {item.key: item for item in self._storage.inventory(PurePosixPath("actors", record.actor_name))}
+
+    def _address(self, key: PurePosixPath) -> str:
+        return self._storage.address(key)
+
+
+def _planned(record: ActionRecord, key: PurePosixPath) -> StoredObject | None:
+    return next((_stored(planned) for planned in record.keys if planned.key == str(key)), None)
+
+
+def _stored(key: PlannedKey) -> StoredObject:
+    return StoredObject(PurePosixPath(key.key), key.size, key.etag)
