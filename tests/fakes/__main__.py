@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -75,9 +75,9 @@ def _write(path: Path, urls: Mapping[str, str]) -> None:
 
 
 def _until_closed(over: threading.Event) -> None:
-    # The bytes below the text layer: a daemon thread must not hold its lock when the interpreter ends.
-    with contextlib.suppress(OSError, ValueError):
-        while sys.stdin.buffer.raw.read(4096):  # type: ignore[attr-defined] # a RawIOBase, whatever typeshed says
+    # Not by sys.stdin: a daemon thread must not hold its lock when the interpreter ends.
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
             pass
     over.set()
 

@@ -105,12 +105,12 @@ REPLIES: Mapping[str | None, Reply] = {
 }
 
 
-def shortened(reply: Reply, fault: str | None) -> Reply:
-    """Broken off where the fault says so."""
-    if fault != "length":
-        return reply
+def shortened(reply: Reply, asked: Asked, fault: str | None) -> Reply:
+    """Broken off where the fault or the request's own limit says so."""
     content = reply.content or ""
-    return replace(reply, content=content[: len(content) // 2], finish_reason="length")
+    most = asked.body.get("max_completion_tokens") or asked.body.get("max_tokens")
+    length = len(content) // 2 if fault == "length" else len(content) if most is None else most * 4
+    return reply if length >= len(content) else replace(reply, content=content[:length], finish_reason="length")
 
 
 def spoilt(answer: dict[str, Any], fault: str | None) -> dict[str, Any]:
@@ -196,6 +196,8 @@ def read(body: bytes) -> Asked:
 def validate(asked: Asked) -> None:
     """Refuse what the vendor refuses: images that can't be read, and schemas that strict mode does not take."""
     _ = asked.images
+    if asked.body.get("stream"):
+        raise Invalid(400, "This server does not stream.", code="unsupported_value", param="stream")
     form = asked.body.get("response_format") or {}
     if form.get("type") != "json_schema":
         return

@@ -83,7 +83,7 @@ class OpenAIServer(FakeServer[OpenAISettings]):
             return web.Response(body=self._constant, content_type="application/json")
         try:
             asked = chat.read(exchange.body)
-            self._check("CreateChatCompletionRequest", asked.body, closed=True)
+            self._check("CreateChatCompletionRequest", asked.body)
             chat.validate(asked)
             self._must_exist(asked.model)
             reply = await self._reply(asked, exchange.fault)
@@ -101,7 +101,7 @@ class OpenAIServer(FakeServer[OpenAISettings]):
             answering = chat.ANSWERING[answering]
         # In another thread: to judge takes a while, and a test's callable may wait for something.
         said = await asyncio.to_thread(answering, asked)
-        return chat.shortened(chat.Reply(said if isinstance(said, str) else json.dumps(said)), fault)
+        return chat.shortened(chat.Reply(said if isinstance(said, str) else json.dumps(said)), asked, fault)
 
     async def _models(self, exchange: Exchange) -> web.Response:
         rows = [_model(name, shutdown) for name, shutdown in (self.settings.models or {}).items()]
@@ -118,7 +118,7 @@ class OpenAIServer(FakeServer[OpenAISettings]):
     async def _images(self, exchange: Exchange) -> web.Response:
         try:
             body = chat.parsed(exchange.body)
-            self._check("CreateImageRequest", body, closed=True)
+            self._check("CreateImageRequest", body)
             return await self._drawn(images.read(body), exchange)
         except Invalid as error:
             return web.json_response(error.body, status=error.status)
@@ -151,9 +151,9 @@ class OpenAIServer(FakeServer[OpenAISettings]):
         headers = {"x-request-id": f"req_{exchange.number:032x}", "openai-processing-ms": "1"}
         return web.json_response(answer, headers=headers)
 
-    def _check(self, schema: str, body: Any, *, closed: bool = False) -> None:
+    def _check(self, schema: str, body: Any) -> None:
         if self.settings.check:
-            for fault in schemas.faults(schema, body, closed=closed):
+            for fault in schemas.faults(schema, body):
                 self.violate(f"{schema}{fault}")
 
 
