@@ -100,8 +100,8 @@ class Calls:
         """Send a request, again while it is worth it.
 
         Args:
-            send: Makes one request; raises what `runner.errors` sorts failures into. An error that was billed says so by an
-                attribute `usd`; one of which that is not known by `maybe_billed`.
+            send: Makes one request; raises what `runner.errors` sorts failures into. An error that was billed says so by
+                `usd`; one of which that is not known by `maybe_billed`.
             estimate: The most that one request may cost in US dollars; None when unknown.
             tokens: The most that one request may use, where the provider limits tokens a minute.
 
@@ -238,7 +238,7 @@ class Calls:
             usd = reply.usd
         except (ItemError, ProviderStopped) as error:
             unknown = isinstance(error, Transient) and error.maybe_billed
-            usd = getattr(error, "usd", usd if unknown else 0.0)
+            usd = error.usd if error.usd is not None else usd if unknown else 0.0
             raise
         finally:
             self._budget.settle(reservation, usd)

@@ -7,9 +7,11 @@ class CallsheetError(Exception):
     """Base of every error that Callsheet raises on purpose.
 
     Attributes:
+        usd: What the call cost that ended in this error, where that is known.
         maybe_created: Whether a remote job may have come to be although its creation ended in this error; None when nobody looked.
     """
 
+    usd: float | None = None
     maybe_created: bool | None = None
 
 

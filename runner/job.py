@@ -7,9 +7,10 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from runner import files, registry
 from runner.backends import build
@@ -110,15 +111,10 @@ class Job:
             reporter=self._reporter,
             retry=settings.retry,
         )
-        budget = self._budget(run, ledger)
-        remote = RemoteJobs(ledger, self._stop)
-        debug = run.path / "debug" if settings.debug else None
-        backends = {kind: build(spec, settings, budget, remote, debug) for kind, spec in self._recipe.backends.items()}
-        if settings.execute:
-            # Before the first step spends anything: a preview asks only of those that it calls.
-            for backend in backends.values():
-                if (prepare := getattr(backend, "prepare", None)) is not None:
-                    prepare()
+        with self._backends(run, self._budget(run, ledger), RemoteJobs(ledger, self._stop)) as backends:
+            self._each_step(run, ledger, tools, backends)
+
+    def _each_step(self, run: Run, ledger: Ledger, tools: Tools, backends: Mapping[str, Any]) -> None:
         folders = {spec.label: run.path / spec.label for spec in self._recipe.steps}
         row = open_row(ledger, run.id)
         for spec in self._recipe.steps:
@@ -129,11 +125,33 @@ class Job:
             context = self._context(run, spec, tools, folders)
             asked = {kind: backends[kind] for kind in registry.needed_backends(spec.step_class)}
             step = spec.step_class(fill_references(spec.params, folders), context, **asked)
-            work = StepRun(spec.label, step, row, name=spec.name, fresh=settings.fresh, tools=tools)
+            work = StepRun(spec.label, step, row, name=spec.name, fresh=self._recipe.settings.fresh, tools=tools)
             _carry_out(run, spec, work, self._begun)
             if (said := headline(folders[spec.label])) is not None:
                 self._reporter.say(f"{spec.label}: {said}")
             failpoint("run.step_done")
+
+    @contextlib.contextmanager
+    def _backends(self, run: Run, budget: Budget, remote: RemoteJobs) -> Iterator[Mapping[str, Any]]:
+        """The backends of the run's steps, by kind, while the block runs."""
+        settings = self._recipe.settings
+        debug = run.path / "debug" if settings.debug else None
+        with contextlib.ExitStack() as held:
+            built = {}
+            for kind, spec in self._recipe.backends.items():
+                built[kind] = build(spec, settings, budget, remote, debug)
+                if (close := getattr(built[kind], "close", None)) is not None:
+                    held.callback(close)
+            if settings.execute:
+                # Before the first step spends anything; a preview asks only of those that it calls.
+                for backend in built.values():
+                    getattr(backend, "prepare", lambda: None)()
+            try:
+                yield built
+            except Outlasted:
+                # Items still work with them; the end of the process closes them.
+                held.pop_all()
+                raise
 
     def _context(self, run: Run, spec: StepSpec, tools: Tools, folders: dict[str, Path]) -> StepContext:
         settings = self._recipe.settings

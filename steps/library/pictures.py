@@ -123,9 +123,12 @@ def as_jpeg(picture: Picture, *, long_side: int, quality: int) -> bytes:
 
 
 def encode_jpeg(image: Image.Image, quality: int = 95) -> bytes:
-    """The image as a baseline JPEG."""
+    """The image as a baseline JPEG without metadata."""
     buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2)
+    bare = image.convert("RGB")
+    # Pillow would write the comment of the file that it came from.
+    bare.info = {}
+    bare.save(buffer, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2)
     return buffer.getvalue()
 
 

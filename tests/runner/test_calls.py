@@ -169,7 +169,7 @@ def test_an_unknown_price_with_a_dollar_budget_is_the_users_to_mend(ledger: Ledg
 
 def test_an_item_is_charged_for_its_own_calls_also_for_billed_nonsense(ledger: Ledger) -> None:
     billed = BadAnswer("cut off")
-    billed.usd = 0.5  # type: ignore[attr-defined]
+    billed.usd = 0.5
     with metering() as meter:
         calls(ledger).make(Server(billed, "fine"))
     assert meter.usd == pytest.approx(0.51)

@@ -1,0 +1,191 @@
+"""The SDK's client, and what its failures mean. Retries are the runner's: the SDK's own would also retry an exhausted quota."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from runner.calls import Calls
+from runner.doctor import Need
+from runner.errors import BadAnswer, CallsheetError, ItemError, MisconfiguredRun, ProviderStopped
+from runner.exchanges import Exchanges
+from runner.rates import LimitSettings, RateHeaders
+from steps.backends import http
+from steps.backends.credentials import Vendor
+from steps.backends.prices import Price
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+OPENAI = Vendor("openai", "https://api.openai.com/v1", "OPENAI_BASE_URL", "another backend (vision=embedded)")
+# A 429 of these is no matter of speed.
+OUT_OF_MONEY = re.compile(
+    r"insufficient_quota|credit_balance_exhausted|\w*_spend_limit_exceeded|organization_usage_limit_exceeded"
+)
+# A 400 that names one of these would meet every other request as well.
+SETTINGS = ("model", "temperature", "max_completion_tokens", "response_format", "size", "quality", "detail")
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+DOCTOR_S = 10.0
+
+
+class Connection:
+    """One client for all threads, made when it is first needed: without a key a preview still estimates."""
+
+    def __init__(self, calls: Calls, *, base_url: str | None, key_env: str, timeout_s: float) -> None:
+        self.url = OPENAI.address(base_url)
+        self._calls = calls
+        self._key_env = key_env
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._client: OpenAI | None = None
+
+    @property
+    def host(self) -> str:
+        """Where requests go, as part of a backend's identity; empty for OpenAI itself."""
+        return "" if self.url == OPENAI.home else f" at {urlsplit(self.url).netloc}"
+
+    def client(self) -> OpenAI:
+        """The SDK's client.
+
+        Raises:
+            MisconfiguredRun: There is no key for this address.
+        """
+        with self._lock:
+            if self._client is None:
+                self._client = self._built()
+            return self._client
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def send(self, request: Callable[[OpenAI], Any]) -> tuple[Any, Mapping[str, str]]:
+        """Make one request by the SDK (through `with_raw_response`); returns the parsed answer and the headers.
+
+        Raises:
+            CallsheetError: As `sorted_error` has it; BadAnswer also for an answer that is no JSON.
+        """
+        import openai
+
+        try:
+            raw = request(self.client())
+            self._calls.heard(limits(raw.headers))
+            return raw.parse(), raw.headers
+        except openai.APIStatusError as error:
+            self._calls.heard(limits(error.response.headers))
+            raise sorted_error(error) from error
+        except (openai.OpenAIError, ValueError) as error:
+            raise sorted_error(error) from error
+
+    def _built(self) -> OpenAI:
+        import httpx2
+        from openai import OpenAI
+
+        key = OPENAI.key(self._key_env, self.url)
+        bounds = http.Bounds(self._timeout_s)
+        web = http.client(httpx2, self.url, bounds, self._calls.exchanges, base_url=self.url)
+        return OpenAI(api_key=key.get_secret_value(), base_url=self.url, max_retries=0, http_client=web)
+
+
+def sorted_error(error: Exception) -> CallsheetError:
+    """One of the engine's outcomes for whatever the SDK raises."""
+    import httpx2
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        return _of_status(error)
+    if isinstance(error, openai.APIConnectionError):
+        return http.lost("openai", _cause(error), httpx2)
+    if isinstance(error, (openai.APIResponseValidationError, json.JSONDecodeError, ValueError)):
+        return BadAnswer(f"openai: the answer is not what the protocol says: {str(error)[:200]}")
+    return ItemError(f"openai: {type(error).__name__}: {str(error)[:200]}")
+
+
+def limits(headers: Mapping[str, str]) -> RateHeaders:
+    """The limits a minute that an answer's x-ratelimit headers name."""
+    return RateHeaders(_per_minute(headers, "requests"), _per_minute(headers, "tokens"))
+
+
+def needs(key_env: str, base_url: str | None, model: str, price: Price | None) -> Iterator[Need]:
+    """For `callsheet doctor`: the key, and whether the model is there and stays."""
+    yield from OPENAI.needs(key_env, base_url)
+    url = OPENAI.address(base_url)
+    if OPENAI.fault(key_env, url) is None:
+        yield _model_need(key_env, url, model)
+    if price is None:
+        yield Need(f"price of {model}", met=True, advice="unknown: budget.usd can't be used without one (prices: FILE)")
+    elif price.ends is not None:
+        named = f", {price.successor} takes its place" if price.successor else ""
+        yield Need(f"{model} is shut down on {price.ends}", met=True, advice=f"announced{named}")
+
+
+def limits_need(settings: LimitSettings) -> Need:
+    """For `callsheet doctor`: how fast it may be called."""
+    named = [
+        f"{value:g} {what}"
+        for value, what in (
+            (settings.requests_per_minute, "requests a minute"),
+            (settings.tokens_per_minute, "tokens a minute"),
+            (settings.concurrency, "at once"),
+        )
+        if value is not None
+    ]
+    return Need(f"limits: {', '.join(named) or 'as the headers of its answers say'}", met=True)
+
+
+def _model_need(key_env: str, url: str, model: str) -> Need:
+    import httpx2
+
+    headers = {"Authorization": f"Bearer {OPENAI.key(key_env, url).get_secret_value()}"}
+    try:
+        with http.client(httpx2, url, http.Bounds(DOCTOR_S), Exchanges(None, "doctor"), headers=headers) as web:
+            answer = web.get(f"{url}/models")
+        if answer.status_code != 200:
+            return Need(f"{url}/models", met=False, advice=f"{answer.status_code}: {answer.text[:200]}")
+        names = sorted(str(entry["id"]) for entry in answer.json()["data"])
+    except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+        return Need(f"{url}/models", met=False, advice=f"no list of models: {type(error).__name__}: {str(error)[:200]}")
+    if model in names:
+        return Need(f"model {model}", met=True)
+    return Need(f"model {model}", met=False, advice=f"{url} has {', '.join(names[:20])}")
+
+
+def _of_status(error: Any) -> CallsheetError:
+    status, code = error.status_code, str(error.code or error.type or "")
+    said = f"openai: {status} {code}: {' '.join(str(error.message).split())[:300]}"
+    if status == 429 and OUT_OF_MONEY.fullmatch(code):
+        return ProviderStopped(f"{said}: add credit or raise the limit, then give the same command again")
+    if status in (401, 403):
+        return ProviderStopped(f"{said}: set OPENAI_API_KEY (or key_env) to a key that may do this")
+    if status == 404 and code == "model_not_found":
+        return MisconfiguredRun(f"{said}: choose a model that the server has (callsheet doctor lists them)")
+    if status == 400 and str(error.param or "").split(".")[0] in SETTINGS:
+        return MisconfiguredRun(f"{said}: change the backend's setting {error.param}")
+    return http.refused("openai", status, error.response.headers, f"{code}: {error.message}")
+
+
+def _cause(error: Exception) -> Exception:
+    return error.__cause__ if isinstance(error.__cause__, Exception) else error
+
+
+def _per_minute(headers: Mapping[str, str], what: str) -> float | None:
+    """Limits by the day come under the same names: they are told by a reset that takes longer than a minute."""
+    try:
+        limit = float(headers[f"x-ratelimit-limit-{what}"])
+        used = limit - float(headers.get(f"x-ratelimit-remaining-{what}", limit))
+    except (KeyError, ValueError):
+        return None
+    reset = sum(
+        float(number) * SECONDS[unit] for number, unit in DURATION.findall(headers.get(f"x-ratelimit-reset-{what}", ""))
+    )
+    if reset > 60 and used > 0:
+        return used / reset * 60
+    return limit if limit > 0 else None

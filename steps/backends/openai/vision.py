@@ -1,0 +1,178 @@
+"""Vision through chat completions: the most portable call, which Ollama, vLLM and llama.cpp answer too."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from runner.calls import Calls, Reply
+from runner.doctor import Need
+from runner.errors import BadAnswer, Refused
+from runner.params import at_least, between, one_of, param
+from runner.rates import LimitSettings
+from steps.backends import prices
+from steps.backends.answers import checked
+from steps.backends.openai import client as edge
+from steps.backends.protocols import Answer, Question
+from steps.library.pictures import Picture, as_jpeg
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types.chat import ChatCompletion
+
+# Two bytes a token is more than any language that was measured needs in JSON or prose; the estimate is to be a maximum.
+BYTES_A_TOKEN = 2
+
+
+@dataclass(frozen=True)
+class OpenAIVisionSettings:
+    """Which model looks, at how much of the image."""
+
+    model: str = param("gpt-4.1-mini", help="a model that sees images and takes strict JSON schemas")
+    base_url: str | None = param(None, help="another server of the same protocol; null is OPENAI_BASE_URL or OpenAI")
+    key_env: str = param("OPENAI_API_KEY", help="the environment variable that holds the key")
+    long_side: int = param(1024, help="pixels; larger images are sent smaller", check=between(64, 4096))
+    quality: int = param(90, help="JPEG quality of images that are sent smaller", check=between(1, 100))
+    detail: str = param("high", help="what the model is to see of the image", check=one_of("low", "high"))
+    temperature: float | None = param(0.2, help="null sends none, for models that take none", check=between(0, 2))
+    max_tokens: int = param(500, help="most tokens of an answer", check=at_least(16))
+    timeout_s: float = param(60.0, help="seconds for a whole answer", check=at_least(0.01))
+    prices: str | None = param(None, help="a price file of your own (steps/backends/prices.yaml shows its form)")
+    limits: LimitSettings = field(default_factory=LimitSettings)
+
+
+class OpenAIVision:
+    """Vision through any OpenAI-compatible chat endpoint."""
+
+    def __init__(self, settings: OpenAIVisionSettings, calls: Calls) -> None:
+        self._settings = settings
+        self._calls = calls
+        self._price = prices.read(settings.prices, "openai", settings.model)
+        self._connection = edge.Connection(
+            calls, base_url=settings.base_url, key_env=settings.key_env, timeout_s=settings.timeout_s
+        )
+
+    @classmethod
+    def needs(cls, settings: OpenAIVisionSettings) -> Iterable[Need]:
+        """For `callsheet doctor`."""
+        price = prices.read(settings.prices, "openai", settings.model)
+        yield from edge.needs(settings.key_env, settings.base_url, settings.model, price)
+        yield edge.limits_need(settings.limits)
+
+    @property
+    def identity(self) -> str:
+        """The model, where it runs, and what it gets to see."""
+        set_ = self._settings
+        return (
+            f"openai {set_.model}{self._connection.host} detail={set_.detail} long_side={set_.long_side} quality={set_.quality} "
+            f"temperature={set_.temperature} max_tokens={set_.max_tokens}"
+        )
+
+    def prepare(self) -> None:
+        """Raise UserError if no request could be made, before a run spends anything."""
+        self._connection.client()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._connection.close()
+
+    def ask(self, question: Question) -> Answer:
+        """Ask about the images; raises as `Vision.ask`."""
+        request = self._request(question)
+        tokens = self._tokens(question)
+        return self._calls.make(
+            lambda: self._send(request, question), estimate=self.estimate(question), tokens=sum(tokens)
+        )
+
+    def estimate(self, question: Question) -> float | None:
+        """The most that one answer may cost in US dollars; None when the model's price is unknown."""
+        if self._price is None:
+            return None
+        prompt, answer = self._tokens(question)
+        return self._price.of_tokens(prompt, 0, answer)
+
+    def _request(self, question: Question) -> dict[str, Any]:
+        """The fixed text stands first and the image last: a prompt is cached by its beginning, from 1,024 tokens on."""
+        settings = self._settings
+        content = [{"type": "text", "text": question.text}, *map(self._part, question.images)]
+        form = {"name": question.name, "strict": True, "schema": question.schema}
+        request: dict[str, Any] = {
+            "model": settings.model,
+            "messages": [{"role": "user", "content": content}],
+            "response_format": {"type": "json_schema", "json_schema": form},
+            "max_completion_tokens": settings.max_tokens,
+        }
+        return request if settings.temperature is None else {**request, "temperature": settings.temperature}
+
+    def _part(self, picture: Picture) -> dict[str, Any]:
+        data = as_jpeg(picture, long_side=self._settings.long_side, quality=self._settings.quality)
+        url = f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"
+        # Newer models read a missing detail as the original size: twelve megapixels cost 14,364 tokens.
+        return {"type": "image_url", "image_url": {"url": url, "detail": self._settings.detail}}
+
+    def _send(self, request: dict[str, Any], question: Question) -> Reply[Answer]:
+        def create(client: OpenAI) -> Any:
+            return client.chat.completions.with_raw_response.create(**request)
+
+        completion, _ = self._connection.send(create)
+        if not hasattr(completion, "choices"):
+            raise BadAnswer(
+                f"openai: no JSON but {str(completion)[:80]!r}: is {self._connection.url} the right address?"
+            )
+        usd = None
+        try:
+            usd, tokens = self._cost(completion)
+            return Reply(Answer(checked(_text(completion), question), completion.model, usd), usd, tokens)
+        except (BadAnswer, Refused) as error:
+            error.usd = usd
+            raise
+        except (AttributeError, TypeError) as error:
+            # JSON of another shape: the SDK checks none of it.
+            raise BadAnswer(f"openai: the answer is not what the protocol says: {error}") from error
+
+    def _cost(self, completion: ChatCompletion) -> tuple[float, int]:
+        """US dollars and tokens, from what the server says that it used."""
+        usage = completion.usage
+        if usage is None:
+            return 0.0, 0
+        details = usage.prompt_tokens_details
+        cached = (details.cached_tokens if details else 0) or 0
+        fresh = max(0, usage.prompt_tokens - cached)
+        usd = self._price.of_tokens(fresh, cached, usage.completion_tokens) if self._price else None
+        return usd or 0.0, usage.prompt_tokens + usage.completion_tokens
+
+    def _tokens(self, question: Question) -> tuple[int, int]:
+        """The most that prompt and answer may have."""
+        text = len(question.text.encode("utf-8")) + len(json.dumps(question.schema))
+        rule = self._price.image_tokens if self._price else {}
+        images = sum(prices.image_tokens(rule, self._sent_size(picture)) for picture in question.images)
+        return text // BYTES_A_TOKEN + 50 + images, self._settings.max_tokens
+
+    def _sent_size(self, picture: Picture) -> tuple[int, int]:
+        scale = min(1.0, self._settings.long_side / max(picture.size))
+        width, height = (max(1, round(side * scale)) for side in picture.size)
+        return width, height
+
+
+def _text(completion: ChatCompletion) -> str:
+    """The answer's text.
+
+    Raises:
+        Refused: The model declined, or a filter did.
+        BadAnswer: It is cut off or missing.
+    """
+    if not completion.choices:
+        raise BadAnswer("openai: an answer without choices")
+    choice = completion.choices[0]
+    if choice.message.refusal:
+        raise Refused(f"openai: {choice.message.refusal[:300]}")
+    if choice.finish_reason == "length":
+        raise BadAnswer("openai: the answer was cut off at max_tokens: raise it")
+    if choice.finish_reason == "content_filter":
+        raise BadAnswer("openai: the answer was cut off by the content filter")
+    if not choice.message.content:
+        raise BadAnswer(f"openai: an empty answer (finish_reason {choice.finish_reason})")
+    return choice.message.content
