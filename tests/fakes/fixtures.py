@@ -13,7 +13,7 @@ from tests.fakes.runpod import RunPodServer
 
 @pytest.fixture
 def openai_server() -> Iterator[OpenAIServer]:
-    """OpenAI on loopback. What passed through it was of the published schemas, where these are there."""
+    """OpenAI on loopback. A test asserts that its `violations` is empty, where it sends what is right."""
     with OpenAIServer() as server:
         yield server
 

@@ -7,7 +7,7 @@ import itertools
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from aiohttp import web
@@ -43,13 +43,9 @@ class OpenAISettings(Settings):
     """
 
     answer: str | chat.Answering = "judge"
-    models: Mapping[str, str | None] | None = None
+    models: Mapping[str, str | None] | None = field(default_factory=lambda: dict(MODELS))
     image_tokens: int = 2489
     paint: str | Painter = "portrait"
-
-    def __post_init__(self) -> None:
-        if self.models is None:
-            self.models = MODELS
 
 
 class OpenAIServer(FakeServer[OpenAISettings]):

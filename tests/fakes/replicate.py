@@ -77,6 +77,8 @@ class ReplicateServer(JobServer[ReplicateSettings]):
         """Predictions, files, outputs."""
         return [
             Route("create", "POST", "/v1/models/{owner}/{name}/predictions", self._create, limited=True),
+            Route("model", "GET", "/v1/models/{owner}/{name}", self._model),
+            Route("account", "GET", "/v1/account", self._account),
             Route("list", "GET", "/v1/predictions", self._list),
             Route("get", "GET", "/v1/predictions/{id}", self._get),
             Route("cancel", "POST", "/v1/predictions/{id}/cancel", self._cancel),
@@ -135,6 +137,21 @@ class ReplicateServer(JobServer[ReplicateSettings]):
         if upload is None:
             raise OSError(f"404 Not Found for url {url}")
         return upload.data
+
+    async def _model(self, exchange: Exchange) -> web.Response:
+        path = exchange.request.match_info
+        name = f"{path['owner']}/{path['name']}"
+        if name not in MODELS:
+            return self.failure(404, exchange)
+        row = {"url": f"https://replicate.com/{name}", "owner": path["owner"], "name": path["name"], "run_count": 1}
+        empty = ("description", "github_url", "paper_url", "license_url", "cover_image_url", "default_example")
+        return web.json_response(
+            {**row, **dict.fromkeys(empty), "visibility": "public", "is_official": True, "latest_version": None}
+        )
+
+    async def _account(self, exchange: Exchange) -> web.Response:
+        row = {"type": "organization", "username": "callsheet", "name": "Callsheet", "github_url": None}
+        return web.json_response(row)
 
     async def _list(self, exchange: Exchange) -> web.Response:
         with self.lock:

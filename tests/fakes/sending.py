@@ -129,6 +129,8 @@ def _replicate(server: ReplicateServer, route: str) -> tuple[str, str, Mapping[s
         return POST, "/v1/files", {"files": {"content": ("a.png", png(), "image/png")}}
     if route == "list":
         return GET, "/v1/predictions", {}
+    if route in ("account", "model"):
+        return GET, "/v1/account" if route == "account" else DEV.removesuffix("/predictions"), {}
     if route == "file":
         made = ask(POST, server.url + "/v1/files", headers=BEARER, files={"content": ("a.png", png(), "image/png")})
         return GET, f"/v1/files/{made.json()['id']}", {}

@@ -252,6 +252,12 @@ class FakeServer(Generic[S]):
             return Counter(self.state.counts)
 
     @property
+    def given(self) -> Counter[str]:
+        """Faults that were met, by name."""
+        with self.lock:
+            return Counter(self.state.given)
+
+    @property
     def refused(self) -> int:
         """Requests that were over the rate limit."""
         return self.state.refused
@@ -297,7 +303,8 @@ class FakeServer(Generic[S]):
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.closing = asyncio.Event()
-        runner = web.AppRunner(self._app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
+        # A client that leaves, and our own end, break off what is under way; aiohttp takes 0 for no limit at all.
+        runner = web.AppRunner(self._app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.01)
         await runner.setup()
         try:
             site = web.TCPSite(runner, HOST, 0, backlog=1024)
@@ -320,27 +327,27 @@ class FakeServer(Generic[S]):
 
     def _handler(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
-            exchange = self._record(route, request, await request.read())
+            state = self.state
+            exchange = self._record(route, request, await request.read(), state)
             try:
                 return await self._answer(route, exchange)
             except ConnectionError:
-                raise  # The client has left.
+                return web.Response()  # The client has left.
             except Exception:
                 self._errors.append(traceback.format_exc())
                 raise
             finally:
                 with self.lock:
-                    self.state.in_flight -= 1
+                    state.in_flight -= 1
 
         return handle
 
-    def _record(self, route: Route, request: web.Request, body: bytes) -> Exchange:
+    def _record(self, route: Route, request: web.Request, body: bytes, state: State) -> Exchange:
         headers = {name.lower(): value for name, value in request.headers.items()}
         kept = body[: self.settings.keep_bytes]
         host = headers.get("host", "")
         recorded = Recorded(route.name, request.method, request.path_qs, headers, kept, time.time(), host)
         with self.lock:
-            state = self.state
             state.requests.append(recorded)
             state.counts[route.name] += 1
             state.in_flight += 1

@@ -43,6 +43,14 @@ def server(request: pytest.FixtureRequest) -> Iterator[FakeServer[Any]]:
         yield server
 
 
+@pytest.fixture(params=["replicate", "runpod"])
+def jobs(request: pytest.FixtureRequest) -> Iterator[JobServer[Any]]:
+    """Those that work in jobs."""
+    with made(request.param) as server:
+        assert isinstance(server, JobServer)
+        yield server
+
+
 def first(server: FakeServer[Any], fault: str) -> httpx.Response:
     """The answer to a request that meets a fault."""
     route = MAIN[server.name]
@@ -50,15 +58,14 @@ def first(server: FakeServer[Any], fault: str) -> httpx.Response:
     return send(server, route)
 
 
-@pytest.mark.parametrize("name", STATUSES)
-def test_statuses(server: FakeServer[Any], name: str) -> None:
-    if server.name not in FAULTS[name].servers:
-        pytest.skip(f"{server.name} does not answer {name}")
-    answer = first(server, name)
-    assert answer.status_code == int(name.partition("_")[0])
-    keys = {"openai": {"error"}, "replicate": {"title", "detail", "status"}, "runpod": {"error"}}
-    assert set(answer.json()) == keys[server.name]
-    assert send(server, MAIN[server.name]).is_success
+@pytest.mark.parametrize(("vendor", "name"), [(vendor, name) for name in STATUSES for vendor in FAULTS[name].servers])
+def test_statuses(vendor: str, name: str) -> None:
+    with made(vendor) as server:
+        answer = first(server, name)
+        assert answer.status_code == int(name.partition("_")[0])
+        keys = {"openai": {"error"}, "replicate": {"title", "detail", "status"}, "runpod": {"error"}}
+        assert set(answer.json()) == keys[server.name]
+        assert send(server, MAIN[server.name]).is_success
 
 
 def test_retry_after_is_there_only_where_it_is_said(server: FakeServer[Any]) -> None:
@@ -128,13 +135,11 @@ def test_drop_closes_without_a_byte(server: FakeServer[Any]) -> None:
         first(server, "drop")
 
 
-def test_drop_creates_nothing_but_created_then_drop_does(server: FakeServer[Any]) -> None:
-    if not isinstance(server, JobServer):
-        pytest.skip("openai has no jobs")
+def test_drop_creates_nothing_but_created_then_drop_does(jobs: JobServer[Any]) -> None:
     for fault, created in (("drop", 0), ("created_then_drop", 1)):
         with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
-            first(server, fault)
-        assert server.created == created
+            first(jobs, fault)
+        assert jobs.created == created
 
 
 def test_hang_lasts_until_the_client_leaves(server: FakeServer[Any]) -> None:
@@ -177,7 +182,7 @@ def test_drip_comes_byte_by_byte(server: FakeServer[Any]) -> None:
     ):
         sizes = [len(chunk) for chunk in answer.iter_raw()]
         assert sum(sizes) == int(answer.headers["content-length"])
-    assert len(sizes) > sum(sizes) / 3
+    assert len(sizes) >= 10  # A busy client reads several at once.
 
 
 def test_drip_waits_between_two_bytes(server: FakeServer[Any]) -> None:
@@ -197,17 +202,15 @@ def test_redirect_leads_to_the_other_name_or_where_told(server: FakeServer[Any])
     assert first(server, "redirect").headers["location"] == "http://127.0.0.1:9/elsewhere"
 
 
-def test_faults_on_the_wire_hit_images_behind_links_too(server: FakeServer[Any]) -> None:
-    if not isinstance(server, JobServer):
-        pytest.skip("openai has no links")
-    whole = send(server, "output").content
-    server.script("output", "cut_json", "reset", "drop", "404")
-    assert send(server, "output").content == whole[: len(whole) // 2]
+def test_faults_on_the_wire_hit_images_behind_links_too(jobs: JobServer[Any]) -> None:
+    whole = send(jobs, "output").content
+    jobs.script("output", "cut_json", "reset", "drop", "404")
+    assert send(jobs, "output").content == whole[: len(whole) // 2]
     with pytest.raises(httpx.ReadError):
-        send(server, "output")
+        send(jobs, "output")
     with pytest.raises(httpx.RemoteProtocolError):
-        send(server, "output")
-    assert send(server, "output").status_code == 404
+        send(jobs, "output")
+    assert send(jobs, "output").status_code == 404
 
 
 def test_every_fault_has_a_description_and_a_server_that_can_do_it() -> None:

@@ -70,6 +70,29 @@ def test_a_fault_can_be_put_on_the_nth_request(server: OpenAIServer) -> None:
     assert statuses(server, 3) == [200, 500, 200]
 
 
+def test_faults_that_were_met_are_counted(server: OpenAIServer) -> None:
+    server.script("chat", "429", "ok", "429")
+    statuses(server, 3)
+    assert server.given == {"429": 2}
+
+
+def test_reset_while_a_request_runs_leaves_the_count_right(server: OpenAIServer) -> None:
+    server.script("chat", "hang")
+    client = threading.Thread(target=_times_out, args=(server,))
+    client.start()
+    while not server.state.in_flight:
+        time.sleep(0.002)
+    server.reset()
+    client.join()
+    statuses(server, 1)
+    assert server.state.in_flight == 0
+
+
+def _times_out(server: OpenAIServer) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        send(server, "chat", timeout=0.1)
+
+
 def test_a_script_is_for_one_route(server: OpenAIServer) -> None:
     server.always("chat", "500")
     assert send(server, "models").status_code == 200
@@ -171,9 +194,13 @@ def test_a_mistake_of_a_tests_own_callable_is_not_taken_for_a_fault() -> None:
         assert send(server, "chat").status_code == 500
 
 
-def test_a_server_ends_while_clients_wait() -> None:
-    with OpenAIServer() as server:
-        server.always("chat", "hang")
+@pytest.mark.parametrize("why", ["hang", "latency", "drip"])
+def test_a_server_ends_while_clients_wait(why: str) -> None:
+    with OpenAIServer(OpenAISettings(answer="constant")) as server:
+        if why == "latency":
+            server.set(latency=(30.0, 30.0))
+        else:
+            server.always("chat", why)
         clients = [threading.Thread(target=_left_alone, args=(server,)) for _ in range(3)]
         for client in clients:
             client.start()
@@ -186,7 +213,7 @@ def test_a_server_ends_while_clients_wait() -> None:
 
 
 def _left_alone(server: OpenAIServer) -> None:
-    with pytest.raises(httpx.RemoteProtocolError):
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         send(server, "chat")
 
 
