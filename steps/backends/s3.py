@@ -167,14 +167,16 @@ class S3Storage:
         standing = self._head(full, item.key)
         if standing is None:
             return False
+        changed = ItemError(f"{self._names.url(full)} has changed since, and is not deleted")
+        if not _same(standing, item):
+            raise changed
         try:
-            if not _same(standing, item):
-                raise Unmet("seen before it was asked")
             self._ask("delete_object", full, **self._condition(standing))
         except Missing:
-            return False
+            # By an earlier request whose answer was lost, or by somebody else.
+            pass
         except Unmet as error:
-            raise ItemError(f"{self._names.url(full)} has changed since, and is not deleted") from error
+            raise changed from error
         return True
 
     def in_trash(self, action: str) -> Iterable[StoredObject]:
@@ -254,7 +256,7 @@ class S3Storage:
             digest = hashlib.sha256()
             with _sorting(what):
                 answer = self._client.get_object(Bucket=self._names.bucket, Key=full)
-                with answer["Body"] as body:
+                with contextlib.closing(answer["Body"]) as body:
                     for chunk in body.iter_chunks(CHUNK_BYTES):
                         digest.update(chunk)
             return digest.hexdigest(), _stored(key, answer, "ContentLength")
