@@ -76,6 +76,7 @@ FAULTS: Mapping[str, Fault] = {
     "FAILED": Fault("the job fails; error is a JSON string", (RUNPOD,), _RUN),
     "CANCELLED": Fault("the job is cancelled by somebody else", (RUNPOD,), _RUN),
     "TIMED_OUT": Fault("the job runs past its executionTimeout", (RUNPOD,), _RUN),
+    "RUNNING": Fault("status RUNNING where others say IN_PROGRESS", (RUNPOD,), _RUN),
     "no_output": Fault("COMPLETED without output: over the payload limit", (RUNPOD,), _RUN),
     "output_errors": Fault("COMPLETED with errors in place of images", (RUNPOD,), _RUN),
     "output_warnings": Fault("COMPLETED with errors beside the images", (RUNPOD,), _RUN),

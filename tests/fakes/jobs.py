@@ -12,7 +12,8 @@ from aiohttp import web
 
 from tests.fakes import wire
 from tests.fakes.drawing import Drawing, Painter, painter
-from tests.fakes.server import Exchange, FakeServer, Settings
+from tests.fakes.server import Exchange, FakeServer
+from tests.fakes.state import Settings
 
 
 @dataclass

@@ -15,7 +15,8 @@ from aiohttp import web
 from tests.fakes import chat, forms, images, schemas
 from tests.fakes.drawing import Painter, painter
 from tests.fakes.refusals import Invalid, error_body
-from tests.fakes.server import Exchange, FakeServer, Route, Settings
+from tests.fakes.server import Exchange, FakeServer, Route
+from tests.fakes.state import Settings
 
 MODELS: Mapping[str, str | None] = {
     "gpt-4.1-mini": "2027-01-14",

@@ -138,18 +138,18 @@ class RunPodServer(JobServer[RunPodSettings]):
             finished = job.look()
         row = {"id": job.id, "status": self._status_of(job), "delayTime": 12, "workerId": "worker"}
         if not finished:
-            return row if row["status"] == "IN_PROGRESS" else {"id": job.id, "status": "IN_QUEUE"}
+            return {"id": job.id, "status": "IN_QUEUE"} if row["status"] == "IN_QUEUE" else row
         assert job.finished_at is not None
         row["executionTime"] = max(1, round((job.finished_at - job.created_at) * 1000))
         return row | await self._result(job, str(row["status"]))
 
     def _status_of(self, job: Job) -> str:
         if job.finished_at is None:
-            return "IN_QUEUE" if job.waiting else "IN_PROGRESS"
+            return "IN_QUEUE" if job.waiting else "RUNNING" if job.fault == "RUNNING" else "IN_PROGRESS"
         if job.cancelled:
             return "CANCELLED"
-        if job.error or job.fault == "output_errors":
-            return "FAILED" if job.error else "COMPLETED"
+        if job.error:
+            return "FAILED"
         return job.fault if job.fault in _ENDS else "COMPLETED"
 
     async def _result(self, job: Job, status: str) -> dict[str, Any]:
@@ -196,7 +196,7 @@ class RunPodServer(JobServer[RunPodSettings]):
         jobs = {
             "completed": ends.count("COMPLETED"),
             "failed": ends.count("FAILED"),
-            "inProgress": ends.count("IN_PROGRESS"),
+            "inProgress": ends.count("IN_PROGRESS") + ends.count("RUNNING"),
             "inQueue": ends.count("IN_QUEUE"),
             "retried": 0,
         }

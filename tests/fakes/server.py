@@ -9,9 +9,9 @@ import random
 import threading
 import time
 import traceback
-from collections import Counter, defaultdict, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -20,58 +20,10 @@ from aiohttp import web
 from tests.fakes import admin, wire
 from tests.fakes.faults import FAULTS, OK, known
 from tests.fakes.limits import Bucket
+from tests.fakes.state import Recorded, Script, Settings, State
 
 HOST, OTHER_HOST = "127.0.0.1", "localhost"
 _MAX_BODY = 512 * 1024 * 1024
-
-
-@dataclass
-class Settings:
-    """How a server behaves. May be changed while it runs: `server.set(latency=(0.1, 0.2))`.
-
-    Attributes:
-        latency: Seconds before an answer is sent, drawn evenly from this range.
-        seed: Of the latencies.
-        requests_per_minute: On the routes that cost; None is no limit. Above it: 429, counted in `server.refused`.
-        tokens_per_minute: The same for tokens, of which every request takes `tokens_per_request`.
-        burst: What the bucket of requests holds; None is a minute's worth, as the vendors have it.
-        key: The API key that is right; None takes any that is not empty.
-        keep_bytes: How much of each request's body is kept.
-        check: Whether bodies are checked against the published schemas, where these are there.
-        retry_after_s: Of the fault 429_after.
-        redirect_to: Where the fault redirect leads; None is this server by its other name.
-        drip_s: Seconds between two bytes of the fault drip.
-    """
-
-    latency: tuple[float, float] = (0.0, 0.0)
-    seed: int = 0
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    tokens_per_request: int = 1000
-    burst: int | None = None
-    key: str | None = None
-    keep_bytes: int = 32 * 1024 * 1024
-    check: bool = True
-    retry_after_s: float = 2.0
-    redirect_to: str | None = None
-    drip_s: float = 0.2
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """One request as it came. Header names are in lower case; `host` is what the client called this server."""
-
-    route: str
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-    at: float
-    host: str
-
-    def json(self) -> Any:
-        """The body."""
-        return json.loads(self.body)
 
 
 @dataclass
@@ -112,38 +64,6 @@ class Route:
     limited: bool = False
 
 
-@dataclass
-class State:
-    """What has happened. Read through the server, which holds the lock."""
-
-    requests: list[Recorded] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    given: Counter[str] = field(default_factory=Counter)
-    refused: int = 0
-    in_flight: int = 0
-    most_in_flight: int = 0
-    violations: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Script:
-    """What goes wrong when, by route."""
-
-    next: dict[str, deque[str]] = field(default_factory=lambda: defaultdict(deque))
-    nth: dict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
-    always: dict[str, str] = field(default_factory=dict)
-
-    def take(self, route: str, number: int) -> str | None:
-        """What the request with this number on this route meets."""
-        if number in self.nth[route]:
-            fault = self.nth[route].pop(number)
-        elif self.next[route]:
-            fault = self.next[route].popleft()
-        else:
-            fault = self.always.get(route, OK)
-        return None if fault == OK else fault
-
-
 class FakeServer(Generic[S]):
     """A vendor's API on loopback, in a thread of this process: `with OpenAIServer() as server: server.url`.
 
@@ -168,7 +88,7 @@ class FakeServer(Generic[S]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
-        self._startup_error: BaseException | None = None
+        self._failure: BaseException | None = None
         self._routes = {route.name: route for route in self.routes()}
         self._apply()
 
@@ -181,7 +101,7 @@ class FakeServer(Generic[S]):
         raise NotImplementedError
 
     def jobs(self) -> Sequence[Mapping[str, Any]]:
-        """What was created: id, input, status; for /_fake/state."""
+        """What was created: id, target, input, cancelled, fault; for /_fake/state."""
         return []
 
     # -- For tests: where it is, what it shall do, what has happened.
@@ -279,8 +199,8 @@ class FakeServer(Generic[S]):
         self._thread = threading.Thread(target=self._run, name=f"fake {self.name}", daemon=True)
         self._thread.start()
         self._ready.wait()
-        if self._startup_error is not None:
-            raise self._startup_error
+        if self._failure is not None:
+            raise self._failure
         return self
 
     def __exit__(
@@ -290,13 +210,15 @@ class FakeServer(Generic[S]):
         self._loop.call_soon_threadsafe(self.closing.set)
         self._thread.join(timeout=20)
         assert not self._thread.is_alive(), f"the {self.name} server did not end"
+        if self._failure is not None and error is None:
+            raise self._failure
         assert error is not None or not self._errors, "\n".join(self._errors)
 
     def _run(self) -> None:
         try:
             asyncio.run(self._main())
         except BaseException as error:
-            self._startup_error = error
+            self._failure = error
         finally:
             self._ready.set()
 

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -220,3 +221,8 @@ def test_every_fault_has_a_description_and_a_server_that_can_do_it() -> None:
         assert any(name in server.faults(route) for server in map(made, fault.servers) for route in server._routes), (
             name
         )
+
+
+def test_every_fault_is_proven_by_a_test() -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert [name for name in FAULTS if f'"{name}"' not in tests and name not in STATUSES] == []

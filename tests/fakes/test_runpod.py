@@ -154,6 +154,11 @@ class TestFates:
         server.expire(number)
         assert ask("GET", f"{server.url}/flux/status/{number}", headers=BEARER).status_code == 404
 
+    def test_running(self, server: RunPodServer) -> None:
+        server.script("run", "RUNNING")
+        number = run(server)["id"]
+        assert [status(server, number)["status"] for _ in range(2)] == ["RUNNING", "COMPLETED"]
+
     def test_slow(self, server: RunPodServer) -> None:
         server.script("run", "slow")
         number = run(server)["id"]
