@@ -137,6 +137,7 @@ class Job:
         settings = self._recipe.settings
         debug = run.path / "debug" if settings.debug else None
         with contextlib.ExitStack() as held:
+            held.callback(budget.close)
             built = {}
             for kind, spec in self._recipe.backends.items():
                 built[kind] = build(spec, settings, budget, remote, debug)
@@ -171,10 +172,9 @@ class Job:
 
     def _budget(self, run: Run, ledger: Ledger) -> Budget:
         budget = Budget(ledger, self._recipe.settings.budget, scope=self._order.scope or run.id, run=run.id)
-        count, usd = budget.settle_lost()
-        if count:
+        if lost := budget.settle_lost():
             self._reporter.warn(
-                f"{count} calls were under way when the run was killed; they count at their estimate, ${usd:.4f}"
+                f"calls were under way when the run was killed; what was set aside for them counts as spent: ${lost:.4f}"
             )
         return budget
 

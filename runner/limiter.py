@@ -16,6 +16,8 @@ from runner.stop import Stop
 
 SHRINK = 0.67
 POLL_SECONDS = 0.2
+# So many calls find out what the limits are; the others wait for the first answer.
+SCOUTS = 10
 
 
 class Limiter:
@@ -34,7 +36,8 @@ class Limiter:
         self.limit = float(self.maximum)
         self._stop = stop
         self._clock = clock
-        self._running = 0
+        self._inside = self._running = 0
+        self._answered = False
         self._shrunk_at = float("-inf")
         self._closed_until = float("-inf")
         self._changed = threading.Condition()
@@ -48,11 +51,36 @@ class Limiter:
         Args:
             tokens: The most that the call may use; see `used`.
         """
+        self._enter()
+        try:
+            self._pace(tokens)
+            began = self._begin()
+            try:
+                yield began
+            finally:
+                with self._changed:
+                    self._running -= 1
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all() if self._inside < SCOUTS else self._changed.notify()
+
+    def _enter(self) -> None:
+        """Until a first answer has named the limits, only a few go: a hundred at once would meet a limit that nobody knew."""
+        with self._changed:
+            while not self._answered and self._inside >= SCOUTS:
+                self._stop.check()
+                self._changed.wait(POLL_SECONDS)
+            self._inside += 1
+
+    def _pace(self, tokens: float) -> None:
         wait = self._requests.book()
         if tokens:
             wait = max(wait, self._tokens.book(tokens))
         if wait > 0:
             self._stop.sleep(wait)
+
+    def _begin(self) -> float:
         with self._changed:
             began = self._clock()
             while self._running >= int(self.limit) or began < self._closed_until:
@@ -61,15 +89,14 @@ class Limiter:
                 self._changed.wait(min(POLL_SECONDS, closed) if closed > 0 else POLL_SECONDS)
                 began = self._clock()
             self._running += 1
-        try:
-            yield began
-        finally:
-            with self._changed:
-                self._running -= 1
-                self._changed.notify()
+        return began
 
     def succeeded(self) -> None:
         """A call came back well."""
+        if not self._answered:
+            with self._changed:
+                self._answered = True
+                self._changed.notify_all()
         if self.limit < self.maximum:
             with self._changed:
                 self.limit = min(float(self.maximum), self.limit + 1 / self.limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterator
@@ -157,9 +158,9 @@ def test_a_call_that_a_kill_cut_off_counts_at_its_estimate(ledger: Ledger) -> No
     killed = Budget(ledger, BudgetSettings(usd=1.0), scope="scope", run="run")
     killed.reserve(0.25, "fake")
     resumed = Budget(ledger, BudgetSettings(usd=1.0), scope="scope", run="run")
-    assert resumed.settle_lost() == (1, 0.25)
+    assert resumed.settle_lost() == 0.25
     assert resumed.spent() == (0.25, 1)
-    assert resumed.settle_lost() == (0, 0.0)
+    assert resumed.settle_lost() == 0.0
 
 
 def test_an_unknown_price_with_a_dollar_budget_is_the_users_to_mend(ledger: Ledger) -> None:
@@ -226,6 +227,7 @@ def test_a_call_that_was_sent_and_never_answered_counts_at_its_estimate(ledger: 
     with metering() as meter:
         backend.make(Server(Transient("timed out", maybe_billed=True), Transient("503"), "fine"), estimate=0.25)
     assert meter.usd == pytest.approx(0.26)
+    ledger.flush()
     usd, count = Budget(ledger, BudgetSettings(), scope="scope", run="run").spent()
     assert usd == pytest.approx(0.26)
     assert count == 3
@@ -298,6 +300,32 @@ def test_nothing_goes_while_the_provider_has_asked_to_wait() -> None:
 
 def test_a_run_may_go_below_its_workers(ledger: Ledger) -> None:
     assert Limiter(8, Stop(), settings=LimitSettings(concurrency=2)).limit == 2
+
+
+def test_money_is_set_aside_for_many_calls_and_what_is_left_given_back(ledger: Ledger) -> None:
+    budget = Budget(ledger, BudgetSettings(usd=100.0), scope="scope", run="run")
+    for _ in range(40):
+        budget.settle(budget.reserve(0.01, "fake"), 0.004)
+    ledger.flush()
+    usd, count = budget.spent()
+    assert usd == pytest.approx(0.16)
+    assert count == 40
+    assert 0.0 < ledger.row("SELECT total(usd) FROM reservations")[0] <= 0.64
+    budget.close()
+    assert ledger.row("SELECT count(*) FROM reservations")[0] == 0
+
+
+def test_two_processes_never_spend_more_than_there_is(ledger: Ledger) -> None:
+    budgets = [Budget(ledger, BudgetSettings(usd=1.0), scope="sweep", run=f"job-{number}") for number in range(2)]
+    made = 0
+    with contextlib.suppress(BudgetReached):
+        while True:
+            budget = budgets[made % 2]
+            budget.settle(budget.reserve(0.01, "fake"), 0.01)
+            made += 1
+    ledger.flush()
+    assert budgets[0].spent()[0] <= 1.0 + 1e-9
+    assert made >= 90
 
 
 class Vendor:
