@@ -352,8 +352,10 @@ def _credentials(found: Access) -> Need:
 
     with _sorting("storage=s3"):
         chain = boto3.session.Session().get_credentials()
+    if chain is not None:
+        return Need(f"credentials for S3: {chain.method}", met=True)
     advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-    return Need(f"credentials for S3: {chain.method if chain else 'none found'}", met=chain is not None, advice=advice)
+    return Need("credentials for S3: none found", met=False, advice=advice)
 
 
 def _versioning(client: Any, bucket: str) -> str:
