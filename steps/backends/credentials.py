@@ -71,13 +71,12 @@ class Vendor:
             return f"{variable} holds a key of {OWNERS[variable]}, which does not go to {self.name}"
         if not SECRET_NAME.search(variable):
             return f"{variable} does not look like the name of a key, so that it would not be masked: name it with KEY or TOKEN in it"
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_address(url):
             return f"{url!r} is no address: give http(s)://HOST/..."
         if not self._trusts(url):
             return (
                 f"{url} is not {self.name}'s own address, and {variable} goes to no host that only a recipe names: "
-                f"set {self.url_variable}={url}, or {TRUSTED}={parts.hostname}"
+                f"set {self.url_variable}={url}, or {TRUSTED}={urlsplit(url).hostname}"
             )
         if not os.environ.get(variable) and self._at_home(url):
             return f"{variable} is not set: set it, or choose {self.instead}"
@@ -97,3 +96,11 @@ class Vendor:
         named = (os.environ.get(self.url_variable) or "").rstrip("/")
         trusted = [name.strip() for name in os.environ.get(TRUSTED, "").split(",")]
         return self._at_home(url) or host in LOOPBACK or url == named or host in trusted
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
