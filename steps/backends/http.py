@@ -6,6 +6,7 @@ httpx and httpx2 (the openai package's own) have one API under two names; `libra
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from runner.exchanges import Exchanges
 CONNECT_S = 10.0
 # Four times the largest image that is opened at quality 95; what is larger is no answer of a vendor.
 MAX_BYTES = 128 * 1024 * 1024
-KEPT_ALIVE = 512
+KEPT_ALIVE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,18 @@ class Bounds:
 
 
 class Guarded:
-    """A transport for a client of httpx or httpx2."""
+    """A transport for a client of httpx or httpx2.
+
+    Each request gets a connection of its own from a stack. One pool for all would look through a hundred connections at each request.
+    """
 
     def __init__(self, library: Any, url: str, bounds: Bounds, exchanges: Exchanges) -> None:
         self._library = library
         self._bounds = bounds
         self._exchanges = exchanges
-        limits = library.Limits(max_connections=None, max_keepalive_connections=KEPT_ALIVE, keepalive_expiry=30.0)
-        self._inner = library.HTTPTransport(proxy=_proxy(url), limits=limits)
+        self._proxy = _proxy(url)
+        self._trusted = library.create_ssl_context()
+        self._idle: deque[Any] = deque()
 
     def handle_request(self, request: Any) -> Any:
         """Send, and read the whole answer within the bounds; raises the library's own time-outs and errors."""
@@ -53,7 +58,11 @@ class Guarded:
         connect = min(CONNECT_S, total)
         request.extensions["timeout"] = {"connect": connect, "read": total, "write": total, "pool": total}
         try:
-            response = self._inner.handle_request(request)
+            inner = self._idle.pop()
+        except IndexError:
+            inner = self._connection()
+        try:
+            response = inner.handle_request(request)
             try:
                 body = self._read(response, request, deadline)
             finally:
@@ -61,6 +70,8 @@ class Guarded:
         except Exception as error:
             self._keep(request, {"error": f"{type(error).__name__}: {error}"})
             raise
+        finally:
+            self._idle.append(inner)
         # The body as it came: the client undoes its encoding.
         whole = self._library.Response(
             response.status_code,
@@ -73,8 +84,9 @@ class Guarded:
         return whole
 
     def close(self) -> None:
-        """Let go of the connections."""
-        self._inner.close()
+        """Let go of the connections that are not in use."""
+        while self._idle:
+            self._idle.pop().close()
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +95,10 @@ class Guarded:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _connection(self) -> Any:
+        limits = self._library.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEPT_ALIVE_S)
+        return self._library.HTTPTransport(verify=self._trusted, proxy=self._proxy, limits=limits)
 
     def _read(self, response: Any, request: Any, deadline: float) -> bytes:
         chunks, size = [], 0

@@ -11,9 +11,9 @@ from pathlib import PurePosixPath
 from runner.errors import ItemError
 
 MAX_KEY_BYTES = 1024
-ACTION = re.compile(r"[0-9A-Za-z_-]{1,64}")
-# As long as the ids of actions are, for a key's length in the trash.
-LONGEST_ACTION = "0" * 24
+# As plans name them; no folder of somebody else's is called so.
+ACTION = re.compile(r"[0-9a-f]{24}")
+ANY_ACTION = "0" * 24
 
 log = logging.getLogger("callsheet")
 
@@ -98,7 +98,7 @@ class Names:
         if text.endswith("/") and is_clean(text[:-1]):
             # A folder's own marker, as the console makes them.
             return None
-        short = len(f"{self.prefix}{self.trash}{LONGEST_ACTION}/{text}".encode("utf-8", "replace")) <= MAX_KEY_BYTES
+        short = len(f"{self.prefix}{self.trash}{ANY_ACTION}/{text}".encode("utf-8", "replace")) <= MAX_KEY_BYTES
         if key.startswith(folder) and is_clean(text) and short and not text.startswith(self.trash):
             return PurePosixPath(text)
         log.warning("%a in the bucket %s is the key of no file of the library, and is left alone", key, self.bucket)

@@ -67,23 +67,42 @@ class Connection:
                 self._client.close()
                 self._client = None
 
-    def send(self, request: Callable[[OpenAI], Any]) -> tuple[Any, Mapping[str, str]]:
-        """Make one request by the SDK (through `with_raw_response`); returns the parsed answer and the headers.
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Post JSON by the SDK; returns the answer's JSON as plain values.
+
+        The typed methods walk through the request and build a model of the answer, which takes more time than sending it; and servers of
+        other vendors leave out what the types require.
 
         Raises:
             CallsheetError: As `sorted_error` has it; BadAnswer also for an answer that is no JSON.
+        """
+        import httpx2
+
+        answer = self.send(lambda client: client.post(path, cast_to=httpx2.Response, body=body))
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise BadAnswer(
+                f"openai: no JSON but {answer.text[:80]!r} (is {self.url} the right address?): {error}"
+            ) from error
+
+    def send(self, request: Callable[[OpenAI], Any]) -> Any:
+        """Make one request by the SDK, through `with_raw_response` or `post`; returns the raw answer.
+
+        Raises:
+            CallsheetError: As `sorted_error` has it.
         """
         import openai
 
         try:
             raw = request(self.client())
-            self._calls.heard(limits(raw.headers))
-            return raw.parse(), raw.headers
         except openai.APIStatusError as error:
             self._calls.heard(limits(error.response.headers))
             raise sorted_error(error) from error
         except (openai.OpenAIError, ValueError) as error:
             raise sorted_error(error) from error
+        self._calls.heard(limits(raw.headers))
+        return raw
 
     def _built(self) -> OpenAI:
         import httpx2

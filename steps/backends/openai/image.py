@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -114,24 +113,25 @@ class OpenAIImage:
             return images.edit(**options, image=image)
 
         try:
-            answer, _ = self._connection.send(create)
+            raw = self._connection.send(create)
         except ItemError as error:
             if any(word in str(error) for word in REFUSALS):
                 raise Refused(str(error)) from error
             raise
-        return self._reply(answer)
+        return self._reply(raw)
 
     def _reference(self, request: ImageRequest) -> bytes:
         assert request.reference is not None
         return as_jpeg(request.reference, long_side=REFERENCE_SIDE, quality=95)
 
-    def _reply(self, answer: Any) -> Reply[MadeImage]:
+    def _reply(self, raw: Any) -> Reply[MadeImage]:
         usd = 0.0
         try:
+            answer = raw.parse()
             usd = self._cost(answer)
             data = base64.b64decode(answer.data[0].b64_json, validate=True)
             decode(data, "the image that came")
-        except (AttributeError, TypeError, IndexError, binascii.Error, ItemError) as error:
+        except (AttributeError, TypeError, IndexError, ValueError, ItemError) as error:
             bad = BadAnswer(f"openai: no image in the answer: {str(error)[:200]}")
             bad.usd = usd
             raise bad from error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner.calls import Calls, Reply
 from runner.doctor import Need
@@ -18,10 +18,6 @@ from steps.backends.answers import checked
 from steps.backends.openai import client as edge
 from steps.backends.protocols import Answer, Question
 from steps.library.pictures import Picture, as_jpeg
-
-if TYPE_CHECKING:
-    from openai import OpenAI
-    from openai.types.chat import ChatCompletion
 
 # Two bytes a token is more than any language that was measured needs in JSON or prose; the estimate is to be a maximum.
 BYTES_A_TOKEN = 2
@@ -114,35 +110,27 @@ class OpenAIVision:
         return {"type": "image_url", "image_url": {"url": url, "detail": self._settings.detail}}
 
     def _send(self, request: dict[str, Any], question: Question) -> Reply[Answer]:
-        def create(client: OpenAI) -> Any:
-            return client.chat.completions.with_raw_response.create(**request)
-
-        completion, _ = self._connection.send(create)
-        if not hasattr(completion, "choices"):
-            raise BadAnswer(
-                f"openai: no JSON but {str(completion)[:80]!r}: is {self._connection.url} the right address?"
-            )
+        completion = self._connection.post("/chat/completions", request)
         usd = None
         try:
             usd, tokens = self._cost(completion)
-            return Reply(Answer(checked(_text(completion), question), completion.model, usd), usd, tokens)
+            model = str(completion["model"])
+            return Reply(Answer(checked(_text(completion), question), model, usd), usd, tokens)
         except (BadAnswer, Refused) as error:
             error.usd = usd
             raise
-        except (AttributeError, TypeError) as error:
-            # JSON of another shape: the SDK checks none of it.
-            raise BadAnswer(f"openai: the answer is not what the protocol says: {error}") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BadAnswer(f"openai: the answer is not what the protocol says: {error!r}") from error
 
-    def _cost(self, completion: ChatCompletion) -> tuple[float, int]:
-        """US dollars and tokens, from what the server says that it used."""
-        usage = completion.usage
+    def _cost(self, completion: Mapping[str, Any]) -> tuple[float, int]:
+        """US dollars and tokens, from what the server says that it used; compatible ones may say nothing."""
+        usage = completion.get("usage")
         if usage is None:
             return 0.0, 0
-        details = usage.prompt_tokens_details
-        cached = (details.cached_tokens if details else 0) or 0
-        fresh = max(0, usage.prompt_tokens - cached)
-        usd = self._price.of_tokens(fresh, cached, usage.completion_tokens) if self._price else None
-        return usd or 0.0, usage.prompt_tokens + usage.completion_tokens
+        prompt, answer = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
+        cached = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+        usd = self._price.of_tokens(max(0, prompt - cached), cached, answer) if self._price else None
+        return usd or 0.0, prompt + answer
 
     def _tokens(self, question: Question) -> tuple[int, int]:
         """The most that prompt and answer may have."""
@@ -157,22 +145,23 @@ class OpenAIVision:
         return width, height
 
 
-def _text(completion: ChatCompletion) -> str:
+def _text(completion: Mapping[str, Any]) -> str:
     """The answer's text.
 
     Raises:
-        Refused: The model declined, or a filter did.
+        Refused: The model declined.
         BadAnswer: It is cut off or missing.
     """
-    if not completion.choices:
+    if not completion["choices"]:
         raise BadAnswer("openai: an answer without choices")
-    choice = completion.choices[0]
-    if choice.message.refusal:
-        raise Refused(f"openai: {choice.message.refusal[:300]}")
-    if choice.finish_reason == "length":
+    choice = completion["choices"][0]
+    message, reason = choice["message"], choice.get("finish_reason")
+    if message.get("refusal"):
+        raise Refused(f"openai: {message['refusal'][:300]}")
+    if reason == "length":
         raise BadAnswer("openai: the answer was cut off at max_tokens: raise it")
-    if choice.finish_reason == "content_filter":
+    if reason == "content_filter":
         raise BadAnswer("openai: the answer was cut off by the content filter")
-    if not choice.message.content:
-        raise BadAnswer(f"openai: an empty answer (finish_reason {choice.finish_reason})")
-    return choice.message.content
+    if not message.get("content"):
+        raise BadAnswer(f"openai: an empty answer (finish_reason {reason})")
+    return str(message["content"])

@@ -83,7 +83,7 @@ def test_a_reference_is_edited(openai_server: OpenAIServer, ledger: Ledger, make
         ("429", ItemError, "gave up after 3 attempts", 3),
         ("reset", ItemError, "gave up after 3 attempts", 3),
         ("html_200", ItemError, "no image in the answer", 2),
-        ("cut_json", ItemError, "not what the protocol says", 2),
+        ("cut_json", ItemError, "no image in the answer", 2),
         ("no_images", ItemError, "no image in the answer", 2),
         ("not_base64", ItemError, "no image in the answer", 2),
         ("not_an_image", ItemError, "no image in the answer: the image that came", 2),
