@@ -55,7 +55,7 @@ def test_no_key_outside_the_prefix_is_ever_named(path: str) -> None:
         names.trash_key(raw, ACTION)
 
 
-@pytest.mark.parametrize("action", ["", "..", "a/b", "../../other", "a" * 65])
+@pytest.mark.parametrize("action", ["", "..", "a/b", "../../other", "a" * 25, "2026", "A" * 24])
 def test_no_trash_outside_the_trash_is_ever_named(action: str) -> None:
     with pytest.raises(ItemError, match="is no action"):
         Names.of("bucket", "cast", TRASH).trash_folder(action)

@@ -9,7 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from runner.errors import ItemError
 from runner.files import write_json
+from steps.backends.s3 import S3Storage
+from steps.library.mirror import StoredObject
 from tests.contract.storage_servers import SECRET, Bucket, aws, moto, new_bucket  # noqa: F401 - fixtures
 from tests.e2e.stage import ABSENT, BLURRED, Stage, assert_told
 from tests.library import tree
@@ -70,6 +73,24 @@ def test_the_trash_is_emptied_in_the_bucket_too(stage: Stage, bucket: Bucket) ->
     assert_told(stage.run("undo", "repair_base_images"), 1, ("is no longer in the trash (emptied?)", "1 of 2 actions"))
     del library[f"actors/{ABSENT}/base_image/{ABSENT}_base.jpg"]
     assert bucket.objects() == library
+
+
+def test_an_undo_that_an_object_got_in_the_way_of_goes_on(
+    stage: Stage, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, library = bucket.everything(), actors(stage)
+    repair(stage, bucket, *ACTING)
+    with monkeypatch.context() as patch:
+        patch.setattr(S3Storage, "restore", somebody_comes_first)
+        told = stage.run("undo", "repair_base_images")
+        assert_told(told, 1, (f"{BLURRED}: half undone: s3://", "has appeared since", "1 of 2 actions undone"))
+    assert_told(stage.run("undo", "repair_base_images"), 0, ("1 of 1 actions undone",))
+    assert bucket.everything() == before
+    assert actors(stage) == library
+
+
+def somebody_comes_first(storage: S3Storage, item: StoredObject, action: str) -> None:
+    raise ItemError(f"{storage.address(item.key)} has appeared since: move it aside")
 
 
 def test_a_trash_that_nobody_knows_the_way_to_is_kept(stage: Stage, bucket: Bucket) -> None:
