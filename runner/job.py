@@ -26,7 +26,7 @@ from runner.progress import Reporter
 from runner.recipe import Recipe, StepSpec, fill_references
 from runner.remote import RemoteJobs
 from runner.report import render
-from runner.report_parts import headline
+from runner.report_parts import counted, headline
 from runner.run import Run, now, opened, point_latest
 from runner.secrets import redacted
 from runner.settings import RunSettings
@@ -111,7 +111,7 @@ class Job:
             reporter=self._reporter,
             retry=settings.retry,
         )
-        with self._backends(run, self._budget(run, ledger), RemoteJobs(ledger, self._stop)) as backends:
+        with self._backends(run, self._budget(run, ledger), RemoteJobs(ledger, self._stop, run.id)) as backends:
             self._each_step(run, ledger, tools, backends)
 
     def _each_step(self, run: Run, ledger: Ledger, tools: Tools, backends: Mapping[str, Any]) -> None:
@@ -199,7 +199,15 @@ class Job:
         if not isinstance(error, UserError):
             more = " a larger budget, otherwise" if isinstance(error, BudgetReached) else ""
             self._reporter.warn(f"Progress saved. Go on with{more}: {self._order.command}")
+            self._say_left(run, ledger)
         return code
+
+    def _say_left(self, run: Run, ledger: Ledger) -> None:
+        with contextlib.suppress(RunStopped):
+            if left := len(RemoteJobs(ledger, self._stop, run.id).left()):
+                self._reporter.warn(
+                    f"Left under way: {counted(left, 'remote job')}, to be fetched then; or to be ended by: callsheet cancel {run.path}"
+                )
 
     def _begun(self, run: Run) -> None:
         """A step knows its items: from here on this run is the latest, and worth keeping whatever becomes of it."""

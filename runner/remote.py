@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from runner.errors import CallsheetError, Transient
@@ -17,11 +18,33 @@ T = TypeVar("T")
 log = logging.getLogger("callsheet")
 
 
-class RemoteJobs:
-    """Creates remote jobs once and finds them again after a crash."""
+@dataclass(frozen=True)
+class RemoteJob:
+    """A job that a run has left.
 
-    def __init__(self, ledger: Ledger, stop: Stop) -> None:
+    Attributes:
+        key: Names it for good.
+        provider: Who does it, for example "image=replicate".
+        remote_id: The vendor's name for it; None where its create was cut off, so that it may or may not run.
+    """
+
+    key: str
+    provider: str
+    remote_id: str | None
+
+
+class RemoteJobs:
+    """Creates remote jobs once and finds them again after a crash.
+
+    Args:
+        ledger: Holds their ids.
+        stop: Ends the waits for them.
+        run: Whose they are from now on.
+    """
+
+    def __init__(self, ledger: Ledger, stop: Stop, run: str | None = None) -> None:
         self._ledger = ledger
+        self._run = run
         self.stop = stop
 
     def run(
@@ -65,9 +88,19 @@ class RemoteJobs:
         """The job failed for good (its id is of no more use): the next try makes another."""
         self._ledger.execute("DELETE FROM remote_jobs WHERE key = ?", (key,), durable=True)
 
+    def left(self) -> list[RemoteJob]:
+        """This run's jobs that nobody has seen the end of."""
+        query = "SELECT key, provider, remote_id FROM remote_jobs WHERE run = ? AND state != 'done' ORDER BY at"
+        return [RemoteJob(*row) for row in self._ledger.rows(query, (self._run,))]
+
     def _find(self, key: str, provider: str) -> tuple[str | None, str | None]:
-        row = self._ledger.row("SELECT state, remote_id FROM remote_jobs WHERE key = ?", (key,))
+        row = self._ledger.row("SELECT state, remote_id, provider, run FROM remote_jobs WHERE key = ?", (key,))
         if row is None:
+            return None, None
+        if row[2] != provider:
+            log.warning(
+                "%s: %s has done or begun %s before, and can't be asked here: it is made again", provider, row[2], key
+            )
             return None, None
         if row[1] is None:
             log.warning(
@@ -76,6 +109,9 @@ class RemoteJobs:
                 key,
             )
             return None, None
+        if row[3] != self._run and row[0] != "done":
+            # Whoever waits for it is who can be asked to cancel it.
+            self._note(key, provider, str(row[0]), str(row[1]))
         return str(row[0]), str(row[1])
 
     def _create(self, key: str, provider: str, create: Callable[[], str]) -> str:
@@ -95,5 +131,8 @@ class RemoteJobs:
         return remote_id
 
     def _note(self, key: str, provider: str, state: str, remote_id: str | None) -> None:
-        values = (key, provider, state, remote_id, time.time())
-        self._ledger.execute("INSERT OR REPLACE INTO remote_jobs VALUES (?, ?, ?, ?, ?)", values, durable=True)
+        values = (key, provider, state, remote_id, time.time(), self._run)
+        statement = (
+            "INSERT OR REPLACE INTO remote_jobs (key, provider, state, remote_id, at, run) VALUES (?, ?, ?, ?, ?, ?)"
+        )
+        self._ledger.execute(statement, values, durable=True)

@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from runner import registry
 from runner.cli.base import Command
+from runner.cli.cancel import Cancel
 from runner.cli.doctor import Doctor
 from runner.cli.listing import Recipes, Status
 from runner.cli.reset import Reset
@@ -52,7 +53,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _commands() -> dict[str, Command]:
-    ours: list[Command] = [Recipes(), Status(), Reset(), Doctor()]
+    ours: list[Command] = [Recipes(), Status(), Reset(), Cancel(), Doctor()]
     others = [registry.load(registry.COMMANDS, name)() for name in registry.names(registry.COMMANDS)]
     return {command.name: command for command in [*ours, *others]}
 

@@ -83,6 +83,17 @@ class StopsIn(Stop):
             raise Interrupted("killed between two polls")
 
 
+class Hurried(Stop):
+    """Waits for nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.waited.append(seconds)
+
+
 class Site:
     """Answers by path; a text is the place that it redirects to."""
 
