@@ -12,7 +12,7 @@ from runner.ledger import Ledger
 from runner.params import at_least, param
 
 # Calls for which money is set aside at once where at least four times as much is left.
-LEASED = 32
+LEASED = 64
 EPSILON = 1e-9
 
 
@@ -46,6 +46,7 @@ class Budget:
         self._counted = tuple(dict.fromkeys((scope, run)))
         self._lock = threading.Lock()
         self._lease, self._free = 0, 0.0
+        self._ample = True
 
     @property
     def limited(self) -> bool:
@@ -83,11 +84,7 @@ class Budget:
             return Reservation(0, usd)
         if self._settings.calls is not None:
             return Reservation(self._ledger.commit(lambda connection: self._set_aside(connection, usd, usd, 1)), usd)
-        with self._lock:
-            if usd > self._free + EPSILON:
-                self._extend(usd)
-            self._free -= usd
-            return Reservation(self._lease, usd)
+        return self._leased(usd)
 
     def settle(self, reservation: Reservation, usd: float) -> None:
         """Replace a reservation by what the call cost."""
@@ -117,9 +114,24 @@ class Budget:
         row = self._ledger.row("SELECT usd, calls FROM spending WHERE scope = ?", (self._scope,))
         return (float(row[0]), int(row[1])) if row else (0.0, 0)
 
-    def _extend(self, usd: float) -> None:
-        """Enlarge the lease, so that a call fits, by the money for many where that is far from all."""
-        need = usd - self._free
+    def _leased(self, usd: float) -> Reservation:
+        with self._lock:
+            if usd > self._free + EPSILON:
+                self._free += self._extend(usd, usd - self._free)
+            self._free -= usd
+            reservation = Reservation(self._lease, usd)
+            ahead = self._free < usd * LEASED / 2 and self._ample
+            self._ample = self._ample and not ahead
+        if ahead:
+            # By one thread while the others go on with what is left.
+            more = self._extend(usd, 0.0)
+            with self._lock:
+                self._free += more
+                self._ample = more > 0
+        return reservation
+
+    def _extend(self, usd: float, need: float) -> float:
+        """Enlarge the lease by the money for many calls where that is far from all, otherwise by what is needed; returns by how much."""
 
         def work(connection: sqlite3.Connection) -> tuple[int, float]:
             left = (self._settings.usd or 0.0) - sum(self._used(connection))
@@ -131,7 +143,7 @@ class Budget:
             return self._lease, more
 
         self._lease, more = self._ledger.commit(work)
-        self._free += more
+        return more
 
     def _set_aside(self, connection: sqlite3.Connection, usd: float, need: float, calls: int) -> int:
         self._check(connection, need)

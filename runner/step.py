@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -13,6 +13,7 @@ from runner.ledger import Ledger
 from runner.operations import Operations
 from runner.stop import Stop
 
+S = TypeVar("S")
 V = TypeVar("V")
 R = TypeVar("R")
 Item_co = TypeVar("Item_co", covariant=True)
@@ -32,6 +33,20 @@ class Item(Generic[V]):
     key: str
     value: V
     depends_on: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Listed(Generic[S, V]):
+    """Items made as the engine comes to them, so that the first begins at once; how many there are is known."""
+
+    sources: Sequence[S]
+    make: Callable[[S], Item[V]]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __iter__(self) -> Iterator[Item[V]]:
+        return map(self.make, self.sources)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from runner import files
 from runner.errors import ItemError, UserError
 from runner.params import at_least, param
 from runner.report_parts import Entry, ReportPart, Shown, counted, write_part
-from runner.step import Item, Outcome, Results, StepContext
+from runner.step import Item, Listed, Outcome, Results, StepContext
 from steps import judging
 from steps.backends.protocols import Vision
 from steps.judging import BADGES, BLURRY, CREATE, ERROR, MISMATCH, REVIEW, SKIP, Assessment
@@ -81,7 +81,7 @@ class Validate:
         self._vision = vision
         self._library = Library(context.data)
 
-    def items(self) -> Sequence[Item[Subject]]:
+    def items(self) -> Listed[Actor, Subject]:
         """One item an actor.
 
         Raises:
@@ -92,7 +92,7 @@ class Validate:
                 f"{self._context.label}.protect: {unknown} are ids of nobody, so that somebody may not be protected who should be"
             )
         chosen = self._library.select(self._params.actors, sample=self._params.sample, seed=self._context.seed)
-        return [self._item(self._subject(actor)) for actor in chosen]
+        return Listed(chosen, lambda actor: self._item(self._subject(actor)))
 
     def process(self, subject: Subject) -> Verdict:
         """Look at one actor."""

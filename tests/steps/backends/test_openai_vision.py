@@ -142,7 +142,7 @@ def test_no_metadata_leaves_the_house(openai_server: OpenAIServer, ledger: Ledge
         ("reset", ItemError, "gave up after 3 attempts", 3),
         ("hang", ItemError, "gave up after 3 attempts", 3),
         ("drip", ItemError, "no whole answer within", 3),
-        ("html_200", ItemError, "no JSON but '<.*is the right address", 2),
+        ("html_200", ItemError, "no JSON but '<.*is http", 2),
         ("cut_json", ItemError, "no JSON but '{", 2),
         ("not_json", ItemError, "not JSON", 2),
         ("schema_mismatch", ItemError, "not of the schema", 2),
