@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import UserError
+from runner.errors import Interrupted, UserError
 from runner.files import write_json
 from runner.ledger import Ledger
 from steps.library import trash
@@ -312,6 +312,27 @@ def test_the_same_image_again_is_not_mistaken_for_the_old_one(owner: Owner, buck
     assert owner.undo() == []
     assert bucket.everything() == before
     assert owner.states() == {"0001_bek": UNDONE}
+
+
+def test_an_old_image_that_is_the_new_one_is_not_taken_away_by_an_undo_that_goes_on(
+    owner: Owner, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Put back already, and its copy deleted already: what stands is the old one, though it looks like ours."""
+    same = jpeg("orange", (64, 96))
+    (owner.library / BASE).write_bytes(same)
+    bucket.write(BASE, same)
+    before = bucket.everything()
+    owner.execute(owner.plan(), actions=["recreate_blurry"])
+
+    def half_empty(action: str) -> None:
+        bucket.remove(f".callsheet/trash/{action}/{BASE}")
+        raise Interrupted("killed")
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(owner.mirror, "empty_trash", half_empty)
+        owner.undo()
+    assert owner.undo() == []
+    assert bucket.everything() == before
 
 
 def test_the_trash_of_the_bucket_is_emptied_with_its_entry(owner: Owner, bucket: Bucket) -> None:
