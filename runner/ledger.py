@@ -29,7 +29,7 @@ from runner.errors import RunStopped, UserError
 
 T = TypeVar("T")
 BUSY_SECONDS = 30.0
-BATCH_SECONDS = 0.1
+BATCH_SECONDS = 0.03
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "fuse.sshfs", "fuse.s3fs"}
 )

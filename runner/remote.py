@@ -88,6 +88,11 @@ class RemoteJobs:
         """The job failed for good (its id is of no more use): the next try makes another."""
         self._ledger.execute("DELETE FROM remote_jobs WHERE key = ?", (key,), durable=True)
 
+    def in_doubt_since(self, key: str) -> float | None:
+        """When a create began of which nobody knows whether it made a job (seconds since 1970); None where there is none."""
+        row = self._ledger.row("SELECT at FROM remote_jobs WHERE key = ? AND remote_id IS NULL", (key,))
+        return None if row is None else float(row[0])
+
     def left(self) -> list[RemoteJob]:
         """This run's jobs that nobody has seen the end of."""
         query = "SELECT key, provider, remote_id FROM remote_jobs WHERE run = ? AND state != 'done' ORDER BY at"
