@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import math
 import re
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-import httpx
+from typing import Any
 
 from runner.calls import Calls, Reply
 from runner.doctor import Need
-from runner.errors import BadAnswer, CallsheetError, ItemError, MisconfiguredRun, Refused, Transient
+from runner.errors import CallsheetError, ItemError, MisconfiguredRun, Refused, Transient
 from runner.exchanges import Exchanges
 from runner.params import at_least, between, one_of, param
 from runner.rates import LimitSettings
 from steps.backends import prices
-from steps.backends.credentials import Vendor
 from steps.backends.download import Downloads, NoImage, OutputGone
 from steps.backends.protocols import ImageRequest, MadeImage
-from steps.backends.rest import DOCTOR_S, JOB_ID, NotThere, Patience, Rest, a_job_id, ended, sendable
+from steps.backends.replicate_client import REPLICATE, Creating, Predictions
+from steps.backends.rest import DOCTOR_S, JOB_ID, NotThere, Patience, Rest, ended, sendable
 from steps.library.pictures import Picture, as_jpeg
 
-if TYPE_CHECKING:
-    from replicate.client import Client
-
-REPLICATE = Vendor("replicate", "https://api.replicate.com", "REPLICATE_BASE_URL", "another backend (image=embedded)")
 MODEL = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 DEV_RATIOS = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3", "4:5", "5:4", "21:9", "9:21")
 KONTEXT_RATIOS = (*DEV_RATIOS, "2:1", "1:2")
@@ -88,7 +80,7 @@ class ReplicateImage:
         url = REPLICATE.address(settings.base_url)
         self._rest = Rest.of(REPLICATE, url, settings.key_env, settings.request_timeout_s, calls)
         self._downloads = Downloads("replicate", url, settings.request_timeout_s, calls.exchanges)
-        self._sdk = _Sdk(self._rest)
+        self._sdk = Predictions(self._rest)
 
     @classmethod
     def needs(cls, settings: ReplicateSettings) -> Iterable[Need]:
@@ -131,10 +123,11 @@ class ReplicateImage:
         model, price = self._model(request), self.estimate(request)
         sendable(request.prompt)
         job = _Prediction(model, price or 0.0, Patience(self._settings.timeout_s))
-        reference = self._reference_of(request)
+        lost_at = self._calls.remote.in_doubt_since(request.key)
+        reference, creating = self._reference_of(request), Creating(self._sdk, self._rest, model, lost_at)
         return self._calls.job(
             request.key,
-            create=lambda: self._create(model, inputs(self._settings, model, request, reference())),
+            create=lambda: self._create(creating, model, inputs(self._settings, model, request, reference())),
             poll=lambda remote_id: self._poll(remote_id, job),
             estimate=price,
             every_s=self._settings.poll_s,
@@ -157,9 +150,9 @@ class ReplicateImage:
     def _model(self, request: ImageRequest) -> str:
         return self._settings.model if request.reference is None else self._settings.model_with_reference
 
-    def _create(self, model: str, given: Mapping[str, Any]) -> str:
+    def _create(self, creating: Creating, model: str, given: Mapping[str, Any]) -> str:
         try:
-            return self._sdk.create(model, given)
+            return creating.once(given)
         except NotThere as error:
             raise MisconfiguredRun(f"{error}: is there a model {model}? Correct image.model") from error
 
@@ -222,83 +215,6 @@ class _Prediction:
     model: str
     usd: float
     patience: Patience
-
-
-class _Sdk:
-    """The vendor's package over our transport: made when it is first needed."""
-
-    def __init__(self, rest: Rest) -> None:
-        self._rest = rest
-        self._lock = threading.Lock()
-        self._client: Client | None = None
-        # Each thread's last answer: the package's parser is strict, and would drop the id of a prediction that is paid for.
-        self._answers = threading.local()
-
-    def create(self, model: str, given: Mapping[str, Any]) -> str:
-        """Create a prediction; its id.
-
-        Raises:
-            Transient: The answer names none.
-            CallsheetError: As `rest.Sorting` has it.
-        """
-        self._answers.last = None
-        try:
-            found: object = self._sdk().models.predictions.create(model, dict(given)).id
-        except CallsheetError:
-            raise
-        except Exception:  # noqa: BLE001 - pydantic's, json's, whatever its parser meets: what counts is the id
-            found = self._id_in_last()
-        return a_job_id(found, "replicate")
-
-    def upload(self, data: bytes) -> str:
-        """Upload a JPEG; its address for inputs.
-
-        Raises:
-            BadAnswer: The answer names none.
-            CallsheetError: As `rest.Sorting` has it; never in doubt about money.
-        """
-        try:
-            file = self._sdk().files.create(io.BytesIO(data), filename="reference.jpg", content_type="image/jpeg")
-            return str(file.urls["get"])
-        except Transient as error:
-            error.maybe_billed = False
-            raise
-        except CallsheetError:
-            raise
-        except Exception as error:
-            raise BadAnswer(f"replicate: the answer to an upload is none: {type(error).__name__}") from error
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        with self._lock:
-            if self._client is not None:
-                self._client._client.close()  # noqa: SLF001 - it has no close of its own
-                self._client = None
-
-    def _sdk(self) -> Client:
-        from replicate.client import Client
-
-        with self._lock:
-            if self._client is None:
-                self._client = Client(
-                    api_token=self._rest.key(),
-                    base_url=self._rest.url,
-                    transport=self._rest.transport(),
-                    follow_redirects=False,
-                    event_hooks={"response": [self._heard]},
-                )
-            return self._client
-
-    def _heard(self, response: httpx.Response) -> None:
-        self._answers.last = response
-
-    def _id_in_last(self) -> object:
-        last: httpx.Response | None = self._answers.last
-        try:
-            value = None if last is None else last.json()
-        except (ValueError, RecursionError):
-            return None
-        return value.get("id") if isinstance(value, dict) else None
 
 
 def inputs(settings: ReplicateSettings, model: str, request: ImageRequest, reference: str | None) -> dict[str, Any]:

@@ -189,18 +189,54 @@ def test_what_the_package_can_not_read_does_not_lose_the_id(image: Make, ledger:
         assert [path for path, _ in place.seen].count(f"/v1/models/{DEV}/predictions") == 1
 
 
-def test_a_create_whose_answer_was_lost_is_said_and_counted(
-    image: Make, ledger: Ledger, replicate_server: ReplicateServer, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("fault", ["created_then_drop", "cut_json", "reset"])
+def test_a_create_whose_answer_was_lost_is_found_again(
+    image: Make, ledger: Ledger, replicate_server: ReplicateServer, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:
     logging.getLogger("callsheet").propagate = True
-    replicate_server.script("create", "created_then_drop")
-    image(calls(ledger)).make(request())
+    backend = image(calls(ledger))
+    backend.make(request("another", seed=8))
+    replicate_server.script("create", fault)
+    backend.make(request())
     assert "may run and be paid for" in caplog.text
+    assert "whose answer was lost is found again" in caplog.text
     assert replicate_server.created == 2
-    assert spent(ledger)[0] == pytest.approx(2 * PRICE)
+    # The try that was lost stays counted, to be on the safe side.
+    assert spent(ledger)[0] == pytest.approx(3 * PRICE)
 
 
-@pytest.mark.parametrize("fault", ["drop", "reset", "html_200", "cut_json", "502_html"])
+@pytest.mark.parametrize("listing", ["500", "html_200", "404", "hang"])
+def test_a_lost_create_is_made_anew_where_nobody_can_look(
+    image: Make, ledger: Ledger, replicate_server: ReplicateServer, listing: str
+) -> None:
+    replicate_server.script("create", "created_then_drop")
+    replicate_server.script("list", listing)
+    assert image(calls(ledger), request_timeout_s=0.5).make(request()).data
+    assert replicate_server.created == 2
+
+
+@pytest.mark.parametrize("changes", [{"seed": 8}, {"prompt": "another"}, {"reference": picture()}])
+def test_another_prediction_is_not_taken_for_the_lost_one(
+    image: Make, ledger: Ledger, replicate_server: ReplicateServer, changes: dict[str, Any]
+) -> None:
+    backend = image(calls(ledger))
+    backend.make(request("another", **changes))
+    replicate_server.script("create", "drop")
+    backend.make(request())
+    assert replicate_server.created == 2
+
+
+def test_a_run_killed_while_it_created_finds_the_prediction(
+    image: Make, ledger: Ledger, replicate_server: ReplicateServer
+) -> None:
+    image(calls(ledger)).make(request())
+    # As the kill left it: created at the vendor's, and no id in the ledger.
+    ledger.execute("UPDATE remote_jobs SET state = 'creating', remote_id = NULL")
+    image(calls(ledger)).make(request())
+    assert replicate_server.created == 1
+
+
+@pytest.mark.parametrize("fault", ["drop", "reset", "html_200", "cut_json", "502_html", "created_then_drop"])
 def test_a_create_without_a_readable_answer_counts_as_perhaps_paid(
     image: Make, ledger: Ledger, replicate_server: ReplicateServer, fault: str
 ) -> None:
