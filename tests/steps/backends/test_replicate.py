@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -493,6 +494,16 @@ def test_a_cancel_that_fails_keeps_the_prediction(
     with pytest.raises(ItemError, match="gave up"):
         image(calls(ledger), timeout_s=0.0).make(request())
     assert rows(ledger)[0][0] == "running"
+
+
+def test_many_at_once_get_their_own(image: Make, ledger: Ledger, replicate_server: ReplicateServer) -> None:
+    backend = image(calls(ledger))
+    with ThreadPoolExecutor(12) as pool:
+        made = list(pool.map(lambda number: backend.make(request(str(number), seed=number)).data, range(24)))
+    assert replicate_server.created == 24
+    again = [backend.make(request(f"again {number}", seed=number)).data for number in (0, 11, 23)]
+    assert again == [made[0], made[11], made[23]]
+    assert len(set(made)) == 24
 
 
 # -- Keys and links.

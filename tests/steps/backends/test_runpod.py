@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -346,6 +347,15 @@ def test_a_create_that_names_no_id_is_in_doubt(image: Make, ledger: Ledger, body
 )
 def test_a_jobs_error_is_told_in_a_line(error: object, told: str) -> None:
     assert reason(error) == told
+
+
+def test_many_at_once_get_their_own(image: Make, ledger: Ledger, runpod_server: RunPodServer) -> None:
+    backend = image(calls(ledger))
+    with ThreadPoolExecutor(12) as pool:
+        made = list(pool.map(lambda number: backend.make(request(str(number), seed=number)).data, range(24)))
+    assert runpod_server.created == 24
+    assert backend.make(request("again", seed=11)).data == made[11]
+    assert len(set(made)) == 24
 
 
 # -- Keys, links and names.
