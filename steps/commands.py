@@ -176,7 +176,8 @@ def _undo_run(path: Path, ledger: str | None) -> int:
         print(line)
     for name in report.missing:
         print(f"{name} was deleted by somebody and can't be put back")
-    print(f"{path}: {report.undone} of {report.actions} actions undone, {report.restored} files put back")
+    objects = f", {report.objects} objects put back in the mirror" if report.objects else ""
+    print(f"{path}: {report.undone} of {report.actions} actions undone, {report.restored} files put back{objects}")
     return 1 if report.refused else 0
 
 

@@ -34,6 +34,7 @@ class Undone(NamedTuple):
     """What an undo could put back, and what was nowhere any more."""
 
     restored: int
+    objects: int
     missing: tuple[str, ...]
 
 
@@ -75,7 +76,7 @@ class Replacement:
         """Roll an action with a verified image forward to its end.
 
         Raises:
-            HalfDone: A file is in the way; the same command goes on once it is moved.
+            HalfDone: A file or object is in the way; the same command goes on once it is moved.
             OSError: The disk failed.
         """
         if record.image is None:
@@ -85,7 +86,7 @@ class Replacement:
             self._move(record)
         except (FileExistsError, FileNotFoundError, ConnectionError, TimeoutError, ItemError) as error:
             raise HalfDone(
-                f"{record.actor_name}: half done: {error}. Mend that (move a file that is in the way aside); then the same command goes on, "
+                f"{record.actor_name}: half done: {error}. Mend that (move what is in the way aside); then the same command goes on, "
                 "or `callsheet undo` takes it back"
             ) from error
 
@@ -133,7 +134,7 @@ class Replacement:
         files.remove(self.staged(record.id))
         self._close_entry(record)
         self._journal.note(record, UNDONE)
-        return Undone(restored + mirror.restored, missing + mirror.missing)
+        return Undone(restored, mirror.restored, missing + mirror.missing)
 
     def _restore(self, record: ActionRecord, file: PlannedFile) -> bool:
         source = self.in_trash(record.id, file.path)

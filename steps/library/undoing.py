@@ -24,6 +24,7 @@ class UndoReport:
     actions: int = 0
     undone: int = 0
     restored: int = 0
+    objects: int = 0
     refused: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
@@ -75,6 +76,7 @@ def _undo_one(
             return
     report.undone += 1
     report.restored += done.restored
+    report.objects += done.objects
     report.missing += done.missing
 
 

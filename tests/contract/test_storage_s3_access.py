@@ -60,6 +60,26 @@ def test_a_conflict_or_half_a_pair_is_told_by_name(environ: dict[str, str], nami
     assert "-key" not in str(told.value)
 
 
+def test_without_any_credentials_the_run_is_stopped(
+    bucket: Bucket, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(
+        ProviderStopped, match="NoCredentialsError: .*: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    ):
+        bucket.storage(ledger).inventory(HOME)
+
+
+def test_the_region_is_the_settings_then_the_environments(
+    bucket: Bucket, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert bucket.storage(ledger)._client.meta.region_name == "eu-west-1"
+    assert bucket.storage(ledger, region="eu-north-1")._client.meta.region_name == "eu-north-1"
+
+
 def test_a_conflict_stops_the_storage_before_any_request(
     bucket: Bucket, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,7 +51,7 @@ def test_a_repair_and_its_undo(stage: Stage, bucket: Bucket) -> None:
         assert [key for key in after if key.startswith(f"actors/{name}/")] == [image]
         assert after[image] == (stage.data / image).read_bytes()
     assert_told(stage.run("trash", "list"), 0, ("1 entries",))
-    assert_told(stage.run("undo", "repair_base_images"), 0, ("2 of 2 actions undone",))
+    assert_told(stage.run("undo", "repair_base_images"), 0, ("2 of 2 actions undone", "objects put back in the mirror"))
     assert bucket.everything() == before
     assert actors(stage) == library
     written = [path for path in stage.root.rglob("*") if path.is_file()]
