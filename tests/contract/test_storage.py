@@ -29,7 +29,6 @@ ODD = (
     "hash#question?.jpg",
     "ünï©ödé-顔.jpg",
     "café.jpg",
-    "cafe\N{COMBINING ACUTE ACCENT}.jpg",
     "emoji-🎬.jpg",
     "~tilde,comma;semicolon:colon@at$dollar!.jpg",
     "(brackets)[square]{curly}.jpg",
@@ -173,9 +172,11 @@ def test_etags_tell_contents_apart(place: Place) -> None:
     assert place.given(b"two").etag != first.etag
 
 
-def test_odd_names_go_there_and_back(place: Place) -> None:
-    keys = [HOME / "training_data" / name for name in ODD]
-    kept = [place.moved(name.encode(), key) for name, key in zip(ODD, keys, strict=True)]
+# By itself, for rclone takes the two forms of an accent for one name.
+@pytest.mark.parametrize("names", [ODD, ("cafe\N{COMBINING ACUTE ACCENT}.jpg",)], ids=["many", "decomposed"])
+def test_odd_names_go_there_and_back(place: Place, names: tuple[str, ...]) -> None:
+    keys = [HOME / "training_data" / name for name in names]
+    kept = [place.moved(name.encode(), key) for name, key in zip(names, keys, strict=True)]
     assert place.shelf.objects() == {}
     for item in kept:
         place.storage.restore(item, ACTION)

@@ -66,7 +66,7 @@ def test_without_any_credentials_the_run_is_stopped(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     with pytest.raises(
-        ProviderStopped, match="NoCredentialsError: .*: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ProviderStopped, match=r"NoCredentialsError: .*: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     ):
         bucket.storage(ledger).inventory(HOME)
 
