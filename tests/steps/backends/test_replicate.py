@@ -613,16 +613,15 @@ def test_cancel_says_whether_there_was_anything_left(
     assert not backend.cancel(str(rows(ledger)[1][1]) if rows(ledger)[1][0] == "done" else str(rows(ledger)[0][1]))
 
 
-def test_doctor_names_key_models_prices_and_limits() -> None:
-    with site() as place:
-        place.answers[f"/v1/models/{DEV}"] = (200, {}, b"{}")
-        needs = list(ReplicateImage.needs(ReplicateSettings(base_url=place.url)))
-        assert all(headers["Authorization"] == f"Bearer {KEY}" for _, headers in place.seen)
-    told = {need.what: need for need in needs}
+def test_doctor_names_key_models_prices_and_limits(replicate_server: ReplicateServer) -> None:
+    settings = ReplicateSettings(base_url=replicate_server.url, model_with_reference="me/none")
+    told = {need.what: need for need in ReplicateImage.needs(settings)}
     assert told[f"model {DEV}"].met
-    assert not told[f"model {KONTEXT}"].met
+    assert not told["model me/none"].met
     assert told[f"price of {DEV}: $0.025 an image, as of 2025-06-01"].met
+    assert told["price of me/none"].advice.startswith("unknown")
     assert told["at most 600 requests a minute"].met
+    assert keyed_hosts(replicate_server, KEY) == {"127.0.0.1"}
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://evil.example", "no address", "http://[::1"])
