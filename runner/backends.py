@@ -68,6 +68,6 @@ def of_run(path: Path, kind: str, ledger: Ledger) -> Any:
     except Exception as error:
         raise UserError(f"{path / 'recipe.yaml'}: does not say which {kind} backend the run used: {error}") from error
     run = RunSettings()
-    name = id_of(path, read_about(path) or {})
-    budget = Budget(ledger, run.budget, scope=name, run=name)
+    run_id = id_of(path, read_about(path) or {})
+    budget = Budget(ledger, run.budget, scope=run_id, run=run_id)
     return build(BackendSpec(kind, name, backend_class, settings), run, budget, RemoteJobs(ledger, Stop()))

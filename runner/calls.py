@@ -13,12 +13,12 @@ from typing import Generic, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from runner.budget import Budget
-from runner.errors import BadAnswer, CallsheetError, ItemError, ProviderStopped, Transient
+from runner.errors import BadAnswer, CallsheetError, ItemError, MisconfiguredRun, ProviderStopped, Transient
 from runner.exchanges import Exchanges
 from runner.limiter import Limiter
 from runner.params import at_least, param
 from runner.rates import RateHeaders
-from runner.remote import RemoteJobs
+from runner.remote import FoundJob, RemoteJobs
 
 T = TypeVar("T")
 log = logging.getLogger("callsheet")
@@ -161,7 +161,8 @@ class Calls:
 
         def once() -> Reply[str]:
             try:
-                return Reply(create(), estimate or 0.0)
+                remote_id = create()
+                return Reply(remote_id, 0.0 if isinstance(remote_id, FoundJob) else estimate or 0.0)
             except Transient as error:
                 if error.maybe_billed:
                     log.warning(
@@ -208,8 +209,8 @@ class Calls:
             raise
 
     def free(self, send: Callable[[], T]) -> T:
-        """Send a request that costs nothing (a poll, an upload): retried and held to the limits as others, not counted by the budget."""
-        return self._retried(lambda: self._limited(send))
+        """Send a request that costs nothing (a poll, an upload): retried as others, counted neither by the budget nor a minute's limit."""
+        return self._retried(lambda: self._limited(send, paced=False))
 
     def _once(self, send: Callable[[], Reply[T]], estimate: float | None, tokens: int) -> T:
         reply = self._limited(lambda: self._paid(send, estimate), tokens)
@@ -217,8 +218,8 @@ class Calls:
             self._limiter.used(reply.tokens, tokens)
         return reply.value
 
-    def _limited(self, send: Callable[[], T], tokens: int = 0) -> T:
-        with self._limiter.slot(tokens) as began:
+    def _limited(self, send: Callable[[], T], tokens: int = 0, *, paced: bool = True) -> T:
+        with self._limiter.slot(tokens, paced=paced) as began:
             try:
                 value = send()
             except Transient as error:
@@ -236,7 +237,7 @@ class Calls:
         try:
             reply = send()
             usd = reply.usd
-        except (ItemError, ProviderStopped) as error:
+        except (ItemError, ProviderStopped, MisconfiguredRun) as error:
             unknown = isinstance(error, Transient) and error.maybe_billed
             usd = error.usd if error.usd is not None else usd if unknown else 0.0
             raise

@@ -45,15 +45,17 @@ class Limiter:
         self._tokens = Pacer(self._settings.tokens_per_minute, clock)
 
     @contextlib.contextmanager
-    def slot(self, tokens: float = 0.0) -> Iterator[float]:
+    def slot(self, tokens: float = 0.0, *, paced: bool = True) -> Iterator[float]:
         """Hold one place while a call runs; yields the time at which it began. Raises Interrupted when the run stops.
 
         Args:
             tokens: The most that the call may use; see `used`.
+            paced: Whether it counts against the limits a minute.
         """
         self._enter()
         try:
-            self._pace(tokens)
+            if paced:
+                self._pace(tokens)
             began = self._begin()
             try:
                 yield began

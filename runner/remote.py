@@ -33,6 +33,12 @@ class RemoteJob:
     remote_id: str | None
 
 
+class FoundJob(str):
+    """The id of a job that an earlier create has made whose answer was lost: that one has been counted."""
+
+    __slots__ = ()
+
+
 class RemoteJobs:
     """Creates remote jobs once and finds them again after a crash.
 
@@ -120,7 +126,8 @@ class RemoteJobs:
         return str(row[0]), str(row[1])
 
     def _create(self, key: str, provider: str, create: Callable[[], str]) -> str:
-        self._note(key, provider, "creating", None)
+        # The first time at which one may have come to be is when a backend looks for it from.
+        self._note(key, provider, "creating", None, self.in_doubt_since(key))
         failpoint("remote.creating")
         try:
             remote_id = create()
@@ -135,8 +142,8 @@ class RemoteJobs:
         failpoint("remote.journalled")
         return remote_id
 
-    def _note(self, key: str, provider: str, state: str, remote_id: str | None) -> None:
-        values = (key, provider, state, remote_id, time.time(), self._run)
+    def _note(self, key: str, provider: str, state: str, remote_id: str | None, at: float | None = None) -> None:
+        values = (key, provider, state, remote_id, at or time.time(), self._run)
         statement = (
             "INSERT OR REPLACE INTO remote_jobs (key, provider, state, remote_id, at, run) VALUES (?, ?, ?, ?, ?, ?)"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from steps.backends.download import Downloads, NoImage, OutputGone
 from steps.backends.protocols import ImageRequest, MadeImage
 from steps.backends.replicate_client import REPLICATE, Creating, Predictions
 from steps.backends.rest import DOCTOR_S, JOB_ID, NotThere, Patience, Rest, ended, sendable
+from steps.backends.shapes import nearest
 from steps.library.pictures import Picture, as_jpeg
 
 MODEL = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -224,7 +224,7 @@ def inputs(settings: ReplicateSettings, model: str, request: ImageRequest, refer
     if reference is None and "kontext" not in model:
         return {
             **common,
-            "aspect_ratio": nearest(DEV_RATIOS, size),
+            "aspect_ratio": nearest(*size, DEV_RATIOS),
             "num_inference_steps": min(request.steps, MAX_STEPS),
             "guidance": settings.guidance,
             "go_fast": settings.go_fast,
@@ -234,18 +234,7 @@ def inputs(settings: ReplicateSettings, model: str, request: ImageRequest, refer
     image = {} if reference is None else {"input_image": reference}
     most = 6 if reference is None else MAX_TOLERANCE
     tolerance = min(settings.safety_tolerance, most)
-    return {**common, **image, "aspect_ratio": nearest(KONTEXT_RATIOS, size), "safety_tolerance": tolerance}
-
-
-def nearest(ratios: Iterable[str], size: tuple[int, int]) -> str:
-    """Of the ratios ("2:3") the one nearest to width and height, on a scale where 2:1 is as far from 1:1 as 1:2."""
-    wanted = math.log(size[0] / size[1])
-
-    def distance(ratio: str) -> float:
-        across, down = map(int, ratio.split(":"))
-        return abs(math.log(across / down) - wanted)
-
-    return min(ratios, key=distance)
+    return {**common, **image, "aspect_ratio": nearest(*size, KONTEXT_RATIOS), "safety_tolerance": tolerance}
 
 
 def _path(remote_id: str) -> str:

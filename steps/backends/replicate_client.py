@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from runner.errors import BadAnswer, CallsheetError, ItemError, Transient
+from runner.remote import FoundJob
 from steps.backends.credentials import Vendor
 from steps.backends.rest import JOB_ID, Rest, a_job_id
 
@@ -125,7 +126,7 @@ class Creating:
         began = time.time()
         if self._lost_at is not None and (found := self._found(given, self._lost_at - SKEW_S)) is not None:
             log.warning("replicate: the prediction whose answer was lost is found again: %s", found)
-            return found
+            return FoundJob(found)
         try:
             return self._predictions.create(self._model, given)
         except Transient as error:
