@@ -11,7 +11,7 @@ from hydra.errors import OverrideParseException
 
 NO_SUCH_KEY = re.compile(r"Could not override '([^']+)'")
 AMBIGUOUS = re.compile(r"Ambiguous value for argument '([^=]+)=(.*)'")
-MISSING_VALUE = re.compile(r"Missing mandatory value: (\S+)")
+MISSING_VALUE = re.compile(r"missing mandatory value: (\S+)", re.IGNORECASE)
 UNKNOWN_FIELD = re.compile(r"Key '([^']+)' not in '\w+'")
 
 
@@ -55,7 +55,8 @@ def one_line(error: BaseException, above: str = "") -> str:
     """OmegaConf's error as `key: what`; `above` is the key of the node that it may know only the inside of."""
     text = _whole(error)
     if found := MISSING_VALUE.search(text):
-        return f"{found[1]} has no value: give {found[1]}=..."
+        key = f"{above}.{found[1]}" if above else found[1]
+        return f"{key} has no value: give {key}=..."
     lines = [line.strip() for line in text.splitlines() if line.strip() and "object_type" not in line]
     keys = [line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")]
     rest = " ".join(line for line in lines if not line.startswith("full_key:"))
