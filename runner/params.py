@@ -8,23 +8,31 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 CHECK = "callsheet.check"
 HELP = "callsheet.help"
+OPERATIONAL = "callsheet.operational"
 Check = Callable[[Any], str | None]
 
 
-def param(default: Any = dataclasses.MISSING, *, help: str, check: Check | None = None) -> Any:  # noqa: A002 - reads best
+def param(
+    default: Any = dataclasses.MISSING,
+    *,
+    help: str,  # noqa: A002 - reads best
+    check: Check | None = None,
+    operational: bool = False,
+) -> Any:
     """A dataclass field with its help text (meaning, unit) and a check.
 
     Args:
         default: The default value; lists and dicts are copied for each instance. Without one the recipe must give it.
         help: What it means, shown by `callsheet recipes` and in errors.
         check: Takes the value; returns what is allowed when the value is not, else None.
+        operational: It changes no result (a time-out, a limit, a key's name): a run may be taken up again with another value.
     """
-    metadata = {HELP: help, CHECK: check}
+    metadata = {HELP: help, CHECK: check, OPERATIONAL: operational}
     if isinstance(default, (list, dict)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     if default is dataclasses.MISSING:
@@ -68,6 +76,19 @@ def faults(key: str, value: object) -> Iterator[str]:
         check = field.metadata.get(CHECK)
         if check is not None and (allowed := check(content)):
             yield f"{name} = {content!r} is not allowed: {allowed} ({field.metadata[HELP]})"
+
+
+def without_operational(params: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values of a parameter dataclass, those left out that change no result."""
+    kept = dict(values)
+    hints = typing.get_type_hints(params)
+    for field in dataclasses.fields(params):
+        inner = hints[field.name]
+        if field.metadata.get(OPERATIONAL):
+            kept.pop(field.name, None)
+        elif dataclasses.is_dataclass(inner) and isinstance(inner, type) and isinstance(kept.get(field.name), Mapping):
+            kept[field.name] = without_operational(inner, kept[field.name])
+    return kept
 
 
 def described(params: type) -> Iterator[tuple[str, str, str]]:

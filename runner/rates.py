@@ -19,11 +19,15 @@ BURST = 0.05
 class LimitSettings:
     """How fast a backend may be called. null leaves it to the provider's headers and to what it refuses."""
 
-    requests_per_minute: float | None = param(None, help="most requests a minute", check=at_least(0.1))
+    requests_per_minute: float | None = param(
+        None, help="most requests a minute", check=at_least(0.1), operational=True
+    )
     tokens_per_minute: float | None = param(
         None, help="most tokens a minute, of prompts and answers", check=at_least(1)
     )
-    concurrency: int | None = param(None, help="most requests at once; null is as many as workers", check=at_least(1))
+    concurrency: int | None = param(
+        None, help="most requests at once; null is as many as workers", check=at_least(1), operational=True
+    )
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from runner.errors import UserError
 from runner.explain import explain, missing_key, one_line, shown
 from runner.files import is_file
 from runner.fingerprint import digest_of
-from runner.params import faults
+from runner.params import faults, without_operational
 from runner.resources import packaged
 from runner.settings import NOT_IN_DIGEST, RunSettings
 from runner.strangers import check_hydra, check_overrides, check_tree
@@ -161,6 +161,7 @@ def resolve(path: Path, config: DictConfig) -> Recipe:
     for kind in [kind for kind in registry.backend_kinds() if kind not in backends]:
         resolved.pop(kind, None)
     relevant = {key: value for key, value in resolved.items() if key not in NOT_IN_DIGEST}
+    relevant |= {kind: without_operational(type(spec.settings), resolved[kind]) for kind, spec in backends.items()}
     digest = digest_of({"recipe": path.stem, **relevant, "data": _library(settings.data)})
     return Recipe(
         path.stem, path, settings, tuple(steps), backends, {str(key): value for key, value in resolved.items()}, digest

@@ -22,7 +22,9 @@ JUDGE = ("clarity.py", "likeness.py", "described.py", "colours.py")
 class EmbeddedVisionSettings:
     """How the embedded judge works."""
 
-    delay_s: float = param(0.0, help="seconds added to each call, to try out stopping and resuming", check=at_least(0))
+    delay_s: float = param(
+        0.0, help="seconds added to each call, to try out stopping and resuming", check=at_least(0), operational=True
+    )
 
 
 class EmbeddedVision:

@@ -55,17 +55,21 @@ class ReplicateSettings:
     base_url: str | None = param(
         None, help="another server of the same protocol; null is REPLICATE_BASE_URL or Replicate"
     )
-    key_env: str = param("REPLICATE_API_TOKEN", help="the environment variable that holds the token")
+    key_env: str = param("REPLICATE_API_TOKEN", help="the environment variable that holds the token", operational=True)
     guidance: float = param(3.0, help="guidance scale (flux-dev)", check=between(0, 10))
     safety_tolerance: int = param(
         2, help="0 strict to 6 permissive (kontext); with a reference image at most 2 is sent", check=between(0, 6)
     )
     go_fast: bool = param(False, help="quicker (flux-dev), and not the same image for the same seed")
     output_format: str = param("png", help="of the images that come", check=one_of("png", "jpg"))
-    poll_s: float = param(2.0, help="seconds between two looks at a prediction", check=at_least(0))
-    timeout_s: float = param(600.0, help="seconds after which a prediction is cancelled", check=at_least(0))
-    request_timeout_s: float = param(60.0, help="seconds for a whole answer", check=at_least(0.01))
-    prices: str | None = param(None, help="a price file of your own (steps/backends/prices.yaml shows its form)")
+    poll_s: float = param(2.0, help="seconds between two looks at a prediction", check=at_least(0), operational=True)
+    timeout_s: float = param(
+        600.0, help="seconds after which a prediction is cancelled", check=at_least(0), operational=True
+    )
+    request_timeout_s: float = param(60.0, help="seconds for a whole answer", check=at_least(0.01), operational=True)
+    prices: str | None = param(
+        None, help="a price file of your own (steps/backends/prices.yaml shows its form)", operational=True
+    )
     limits: LimitSettings = field(default_factory=lambda: LimitSettings(requests_per_minute=600.0))
 
 

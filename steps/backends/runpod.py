@@ -45,7 +45,7 @@ class RunPodSettings:
 
     endpoint: str = param(help="the id of a serverless endpoint with a ComfyUI worker", check=_an_endpoint)
     base_url: str | None = param(None, help="another server of the same protocol; null is RUNPOD_BASE_URL or RunPod")
-    key_env: str = param("RUNPOD_API_KEY", help="the environment variable that holds the key")
+    key_env: str = param("RUNPOD_API_KEY", help="the environment variable that holds the key", operational=True)
     workflow: str | None = param(
         None, help="a workflow as ComfyUI exports it for the API; null is the FLUX dev one that ships", check=a_path
     )
@@ -53,15 +53,22 @@ class RunPodSettings:
         None, help="guidance scale; null is the workflow's own (3.5 in the one that ships)", check=between(0, 100)
     )
     gpu_usd_per_hour: float | None = param(
-        None, help="US dollars an hour of the endpoint's GPU; null is unknown", check=at_least(0)
+        None, help="US dollars an hour of the endpoint's GPU; null is unknown", check=at_least(0), operational=True
     )
-    poll_s: float = param(2.0, help="seconds between two looks at a job", check=at_least(0))
+    poll_s: float = param(2.0, help="seconds between two looks at a job", check=at_least(0), operational=True)
     timeout_s: float = param(
-        1800.0, help="seconds, with the wait for a worker, after which a job is cancelled", check=at_least(0)
+        1800.0,
+        help="seconds, with the wait for a worker, after which a job is cancelled",
+        check=at_least(0),
+        operational=True,
     )
-    execution_timeout_s: float = param(600.0, help="seconds that a worker may take (RunPod ends it)", check=at_least(5))
-    ttl_s: float = param(86400.0, help="seconds for which RunPod keeps a job that has not ended", check=at_least(10))
-    request_timeout_s: float = param(60.0, help="seconds for a whole answer", check=at_least(0.01))
+    execution_timeout_s: float = param(
+        600.0, help="seconds that a worker may take (RunPod ends it)", check=at_least(5), operational=True
+    )
+    ttl_s: float = param(
+        86400.0, help="seconds for which RunPod keeps a job that has not ended", check=at_least(10), operational=True
+    )
+    request_timeout_s: float = param(60.0, help="seconds for a whole answer", check=at_least(0.01), operational=True)
     limits: LimitSettings = field(default_factory=LimitSettings)
 
 

@@ -74,9 +74,13 @@ class S3Settings:
     response_checksum_validation: str = param(
         "when_supported", help="checksums that are checked on reading", check=one_of(*WHEN)
     )
-    max_pool_connections: int = param(64, help="connections at once; at least `workers`", check=at_least(1))
-    connect_timeout_s: float = param(10.0, help="seconds to wait for a connection", check=at_least(0.1))
-    read_timeout_s: float = param(60.0, help="seconds to wait for an answer", check=at_least(0.1))
+    max_pool_connections: int = param(
+        64, help="connections at once; at least `workers`", check=at_least(1), operational=True
+    )
+    connect_timeout_s: float = param(
+        10.0, help="seconds to wait for a connection", check=at_least(0.1), operational=True
+    )
+    read_timeout_s: float = param(60.0, help="seconds to wait for an answer", check=at_least(0.1), operational=True)
 
 
 class S3Storage:

@@ -151,3 +151,17 @@ def test_the_same_words_in_another_folder_are_another_run(tmp_path: Path, monkey
         monkeypatch.chdir(tmp_path / name)
         digests += [resolve(path, compose(path, words)).digest for words in ([], [f"data={tmp_path / name / 'data'}"])]
     assert digests[0] == digests[1] != digests[2] == digests[3]
+
+
+@pytest.mark.parametrize(
+    ("override", "same"),
+    [
+        ("vision.limits.requests_per_minute=5", True),
+        ("vision.timeout_s=5", True),
+        ("vision.prices=mine.yaml", True),
+        ("vision.model=gpt-6-luna", False),
+        ("vision.base_url=http://localhost:11434/v1", False),
+    ],
+)
+def test_how_fast_a_backend_is_asked_enters_no_digest(path: Path, override: str, same: bool) -> None:
+    assert (load(path, "vision=openai").digest == load(path, "vision=openai", override).digest) is same

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -31,6 +33,8 @@ SETTINGS = ("model", "temperature", "max_completion_tokens", "response_format", 
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DOCTOR_S = 10.0
+WARN_DAYS = 90
+log = logging.getLogger("callsheet")
 
 
 class Connection:
@@ -144,6 +148,16 @@ def needs(key_env: str, base_url: str | None, model: str, price: Price | None) -
     elif price.ends is not None:
         named = f", {price.successor} takes its place" if price.successor else ""
         yield Need(f"{model} is shut down on {price.ends}", met=True, advice=f"announced{named}")
+
+
+def warn_of_end(model: str, price: Price | None) -> None:
+    """Say that a model is about to be shut down, while there is time to try its successor."""
+    if price is None or price.ends is None:
+        return
+    left = (price.ends - datetime.now(UTC).date()).days
+    if left <= WARN_DAYS:
+        named = f"; its successor is {price.successor}" if price.successor else ""
+        log.warning("openai: %s is shut down on %s, as announced on %s%s", model, price.ends, price.as_of, named)
 
 
 def limits_need(settings: LimitSettings) -> Need:

@@ -33,7 +33,7 @@ class OpenAIImageSettings:
 
     model: str = param("gpt-image-1-mini", help="an image model; gpt-image-1 was shut down on 2026-10-23")
     base_url: str | None = param(None, help="another server of the same protocol; null is OPENAI_BASE_URL or OpenAI")
-    key_env: str = param("OPENAI_API_KEY", help="the environment variable that holds the key")
+    key_env: str = param("OPENAI_API_KEY", help="the environment variable that holds the key", operational=True)
     quality: str = param("medium", help="how much is spent on an image", check=one_of("low", "medium", "high", "auto"))
     moderation: str = param("auto", help="how strictly content is filtered", check=one_of("low", "auto"))
     sizes: list[str] = param(
@@ -41,8 +41,10 @@ class OpenAIImageSettings:
         help="what the model draws; the one nearest in shape is taken",
         check=all_shapes,
     )
-    timeout_s: float = param(300.0, help="seconds for a whole image", check=at_least(0.01))
-    prices: str | None = param(None, help="a price file of your own (steps/backends/prices.yaml shows its form)")
+    timeout_s: float = param(300.0, help="seconds for a whole image", check=at_least(0.01), operational=True)
+    prices: str | None = param(
+        None, help="a price file of your own (steps/backends/prices.yaml shows its form)", operational=True
+    )
     limits: LimitSettings = field(default_factory=LimitSettings)
 
 
@@ -53,6 +55,7 @@ class OpenAIImage:
         self._settings = settings
         self._calls = calls
         self._price = prices.read(settings.prices, "openai", settings.model)
+        edge.warn_of_end(settings.model, self._price)
         self._connection = edge.Connection(
             calls, base_url=settings.base_url, key_env=settings.key_env, timeout_s=settings.timeout_s
         )

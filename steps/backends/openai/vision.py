@@ -29,14 +29,16 @@ class OpenAIVisionSettings:
 
     model: str = param("gpt-4.1-mini", help="a model that sees images and takes strict JSON schemas")
     base_url: str | None = param(None, help="another server of the same protocol; null is OPENAI_BASE_URL or OpenAI")
-    key_env: str = param("OPENAI_API_KEY", help="the environment variable that holds the key")
+    key_env: str = param("OPENAI_API_KEY", help="the environment variable that holds the key", operational=True)
     long_side: int = param(1024, help="pixels; larger images are sent smaller", check=between(64, 4096))
     quality: int = param(90, help="JPEG quality of images that are sent smaller", check=between(1, 100))
     detail: str = param("high", help="what the model is to see of the image", check=one_of("low", "high"))
     temperature: float | None = param(0.2, help="null sends none, for models that take none", check=between(0, 2))
     max_tokens: int = param(500, help="most tokens of an answer", check=at_least(16))
-    timeout_s: float = param(60.0, help="seconds for a whole answer", check=at_least(0.01))
-    prices: str | None = param(None, help="a price file of your own (steps/backends/prices.yaml shows its form)")
+    timeout_s: float = param(60.0, help="seconds for a whole answer", check=at_least(0.01), operational=True)
+    prices: str | None = param(
+        None, help="a price file of your own (steps/backends/prices.yaml shows its form)", operational=True
+    )
     limits: LimitSettings = field(default_factory=LimitSettings)
 
 
@@ -47,6 +49,7 @@ class OpenAIVision:
         self._settings = settings
         self._calls = calls
         self._price = prices.read(settings.prices, "openai", settings.model)
+        edge.warn_of_end(settings.model, self._price)
         self._connection = edge.Connection(
             calls, base_url=settings.base_url, key_env=settings.key_env, timeout_s=settings.timeout_s
         )

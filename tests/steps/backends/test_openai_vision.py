@@ -6,8 +6,10 @@ import base64
 import contextlib
 import io
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -348,3 +350,19 @@ def test_every_error_of_the_sdk_is_sorted() -> None:
         error.__dict__["response"] = httpx2.Response(error.__dict__["status_code"], request=request)
         assert isinstance(sorted_error(error), CallsheetError), name
     assert isinstance(sorted_error(ValueError("x")), BadAnswer)
+
+
+def test_a_model_that_is_about_to_end_is_told_before_a_long_run(
+    ledger: Ledger, vision: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("callsheet").propagate = True
+    soon, later = (datetime.now(UTC).date() + timedelta(days=days) for days in (30, 300))
+    own = tmp_path / "prices.yaml"
+    own.write_text(
+        f"openai:\n  old: {{as_of: 2026-11-01, ends: {soon}, successor: new}}\n  new: {{as_of: 2026-11-01, ends: {later}}}\n"
+    )
+    vision(calls(ledger), model="new", prices=str(own))
+    assert not caplog.text
+    vision(calls(ledger), model="old", prices=str(own))
+    assert f"old is shut down on {soon}" in caplog.text
+    assert "its successor is new" in caplog.text
