@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,8 +12,11 @@ import pytest
 
 from tests.chaos.crash import Case, Zygote
 from tests.chaos.scene import Scene, draw_library
+from tests.chaos.servers import Servers
+from tests.chaos.wired import WARM, Wired, command, environment
 
 Cases = Callable[[str], Case]
+Wiring = Callable[[str, str], Wired]
 Record = Callable[[str, object], None]
 
 
@@ -41,6 +46,26 @@ def case(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Cases:
         return copy.deepcopy(known[name], {id(zygote): zygote})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wiring]:
+    """A repair by a storage and a maker of images, each as new, the unbroken run done once. The servers outlive what is killed."""
+    folder = tmp_path_factory.mktemp("wired")
+    scene = Scene(folder / "scene")
+    known: dict[tuple[str, str], Wired] = {}
+    with Servers() as servers, Zygote(folder, environment(servers), WARM) as zygote:
+
+        def make(storage: str, image: str) -> Wired:
+            if (storage, image) not in known:
+                words = command(scene.repair(), storage, image)
+                known[storage, image] = Wired(
+                    *(zygote, scene, _fresh(folder), words, {}, {}), servers=servers, storage=storage, image=image
+                )
+                known[storage, image].learn()
+            return dataclasses.replace(known[storage, image], bad=[], areas=Counter(), again=0)
+
+        yield make
 
 
 def _fresh(folder: Path) -> Path:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -26,10 +26,11 @@ needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason=STRACE_
 
 
 class Ended(NamedTuple):
-    """A job's exit status (137: killed) and what it printed."""
+    """A job's exit status (137: killed), what it printed, and how long it took."""
 
     code: int
     said: str
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,22 @@ class Point:
 
 
 class Zygote:
-    """The process that forks jobs."""
+    """The process that forks jobs.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Where jobs are run, and what they print is kept.
+        environment: What jobs find in it; None is this process's own.
+        warm: Modules that are imported beforehand.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None, warm: Sequence[str] = ()) -> None:
         self._folder = folder
         self._output, self.log = folder / "output.txt", folder / "strace.txt"
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        given = os.environ if environment is None else environment
+        environment = {**given, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         environment.pop("CALLSHEET_FAILPOINT", None)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.zygote"],
+            [sys.executable, "-m", "tests.chaos.zygote", *warm],
             cwd=ROOT,
             env=environment,
             text=True,
@@ -75,8 +83,9 @@ class Zygote:
         env: dict[str, str] | None = None,
         faults: Sequence[str] = (),
         inline: bool = True,
+        kill_after: float | None = None,
     ) -> Ended:
-        """Run one job to its end."""
+        """Run one job to its end, or kill it after so many seconds."""
         request = {
             "argv": list(argv),
             "folder": str(self._folder),
@@ -86,12 +95,14 @@ class Zygote:
             "faults": list(faults),
             "inline": inline,
             "timeout": TIMEOUT_S,
+            "kill_after": kill_after,
         }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        code = int(self._hear()["code"])
-        return Ended(code, self._output.read_text(encoding="utf-8", errors="replace"))
+        heard = self._hear()
+        said = self._output.read_text(encoding="utf-8", errors="replace")
+        return Ended(int(heard["code"]), said, float(heard["seconds"]))
 
     def points(self, argv: Sequence[str], calls: str, **how: Any) -> list[Point]:
         """The calls that a whole job makes, the numbers as strace counts them: for each thread by itself."""
@@ -142,37 +153,58 @@ class Case:
     @classmethod
     def of(cls, zygote: Zygote, scene: Scene, template: Path, command: Sequence[str]) -> Case:
         """Run it unbroken once."""
-        scene.take(template)
-        before = contents(scene.data)
-        ended = zygote.run(command)
+        case = cls(zygote, scene, template, command, {}, {})
+        case.learn()
+        return case
+
+    def learn(self) -> Ended:
+        """Run it unbroken, and take what it leaves for what every other run must leave."""
+        self.begin()
+        self.before = contents(self.scene.data)
+        ended = self.zygote.run(self.command)
         assert ended.code == 0, ended.said
-        return cls(zygote, scene, template, command, snapshot(scene), before)
+        self.expected = self.state()
+        return ended
+
+    def begin(self) -> None:
+        """Make all as it is before the command."""
+        self.scene.take(self.template)
+
+    def state(self) -> dict[str, Any]:
+        """All that must be as after an unbroken run."""
+        return snapshot(self.scene)
+
+    def torn_or_lost(self) -> list[str]:
+        """What must be at no time."""
+        wrong = [f"torn: {line}" for line in torn(self.scene)]
+        return wrong + [f"lost: {line}" for line in lost(self.before, self.scene.data)]
 
     def kill(self, call: str, number: int, *, faults: Sequence[str] = (), inline: bool = True) -> None:
         """Kill it before a call; then what is on disk must be whole, and the same command must end as if nothing had been."""
-        self.scene.take(self.template)
+        self.begin()
         inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"]
         ended = self.zygote.run(self.command, strace=inject, faults=faults, inline=inline)
         assert ended.code == KILLED, f"{call} {number} killed nothing: {ended}"
         self.areas[Point(call, number, self._last(call)).area] += 1
         self.check(f"killed before {call} {number} ({self._last(call)})", faults=faults)
 
-    def fail_point(self, name: str) -> None:
+    def fail_point(self, name: str, *, faults: Sequence[str] = ()) -> None:
         """Kill it at a named place."""
-        self.scene.take(self.template)
-        ended = self.zygote.run(self.command, env={"CALLSHEET_FAILPOINT": name})
+        self.begin()
+        ended = self.zygote.run(self.command, env={"CALLSHEET_FAILPOINT": name}, faults=faults)
         assert ended.code == KILLED, f"{name} killed nothing: {ended}"
-        self.check(f"killed at {name}")
+        self.check(f"killed at {name}", faults=faults)
 
     def check(self, what: str, *, faults: Sequence[str] = ()) -> None:
         """Note what is wrong now, and after the same command was given again."""
-        wrong = [f"torn: {line}" for line in torn(self.scene)]
-        wrong += [f"lost: {line}" for line in lost(self.before, self.scene.data)]
+        wrong = self.torn_or_lost()
+        said = ""
         if not self.finished():
             ended = self.zygote.run(self.command, faults=faults)
+            said = ended.said
             if ended.code != 0:
-                wrong.append(f"given again it ends with {ended.code}: {ended.said[-500:]}")
-        wrong += self.differences()
+                wrong.append(f"given again it ends with {ended.code}: {said[-500:]}")
+        wrong += self.differences() + self.paid_twice(said)
         if wrong:
             self.bad.append("\n  ".join([what, *wrong[:12]]))
 
@@ -189,9 +221,13 @@ class Case:
         """Where the scene is not what an unbroken run leaves."""
         wrong = [f"lost: {line}" for line in lost(self.before, self.scene.data)]
         try:
-            return wrong + difference(snapshot(self.scene), self.expected)
+            return wrong + difference(self.state(), self.expected)
         except Exception as error:
             return [*wrong, f"unreadable: {error!r}"]
+
+    def paid_twice(self, said: str) -> list[str]:
+        """What was bought more often than it may be, given what the resumed run said."""
+        return []
 
     def _last(self, call: str) -> str:
         lines = self.zygote.log.read_text(encoding="utf-8", errors="replace").splitlines()

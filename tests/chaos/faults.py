@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from runner import files, remote
 from runner.failpoints import failpoint
-from steps.library import journal, transaction
+from steps.library import journal, mirroring, transaction
 
 
 def done_first() -> None:
@@ -94,8 +95,46 @@ def late_id() -> None:
     remote.RemoteJobs.run = faulty  # type: ignore[method-assign]
 
 
+def forgets_id() -> None:
+    """A resumed run looks for no id."""
+    remote.RemoteJobs._find = lambda self, key, provider: (None, None)  # type: ignore[method-assign]
+
+
+def blind() -> None:
+    """A create whose answer was lost is not looked for at Replicate."""
+    from steps.backends.replicate_client import Creating
+
+    Creating._found = lambda self, given, since: None  # type: ignore[method-assign]
+
+
+def unsaid() -> None:
+    """A second create is not told."""
+    remote.log = logging.getLogger("nobody")
+    remote.log.setLevel(logging.CRITICAL)
+
+
+def deletes_first() -> None:
+    """What goes from the mirror is read, deleted, and then written to its trash."""
+
+    def faulty(self: mirroring.Mirrored, record: journal.ActionRecord) -> None:
+        storage: Any = self._storage
+        bucket, names = {"Bucket": storage._names.bucket}, storage._names
+        for item in map(mirroring._stored, record.keys):
+            answer = storage._client.get_object(**bucket, Key=names.key(item.key))
+            data, about = answer["Body"].read(), {name: answer[name] for name in ("ContentType", "Metadata")}
+            self._delete(item, record)
+            storage._client.put_object(**bucket, Key=names.trash_key(item.key, record.id), Body=data, **about)
+            self._operations.record("trash", self._address(item.key), action=record.id)
+
+    mirroring.Mirrored.to_trash = faulty  # type: ignore[method-assign]
+
+
 FAULTS: dict[str, Callable[[], None]] = {
-    fault.__name__: fault for fault in (done_first, in_place, no_file_sync, no_folder_sync, no_trash, late_id)
+    fault.__name__: fault
+    for fault in (
+        *(done_first, in_place, no_file_sync, no_folder_sync, no_trash, late_id),
+        *(forgets_id, blind, unsaid, deletes_first),
+    )
 }
 
 

@@ -158,8 +158,8 @@ def leftovers(scene: Scene) -> list[str]:
     return sorted(str(path.relative_to(scene.root)) for path in paths)
 
 
-def snapshot(scene: Scene) -> dict[str, Any]:
-    """All that a person or a later run may see, without times and random names."""
+def snapshot(scene: Scene, **more: Any) -> dict[str, Any]:
+    """All that a person or a later run may see, and `more`, without times and random names."""
     names: dict[str, str] = {}
     with contextlib.closing(sqlite3.connect(scene.outputs / "ledger.sqlite")) as ledger:
         ledger.row_factory = sqlite3.Row
@@ -181,6 +181,7 @@ def snapshot(scene: Scene) -> dict[str, Any]:
         }
     ledger.close()
     state |= {"data": dict(_library(scene.data, names)), "runs": _runs(scene), "leftovers": leftovers(scene)}
+    state |= more
     state = _timeless(state)
     assert state["data"]
     assert state["runs"]

@@ -11,6 +11,7 @@ from tests.chaos.conftest import Cases, Record
 from tests.chaos.crash import KILLED, ROOT, Case
 from tests.chaos.scene import contents
 from tests.chaos.test_remote import FAILPOINTS as REMOTE
+from tests.chaos.wired import MIRROR, MIRROR_UNDO
 
 REPAIR = (
     "run.step_done",
@@ -23,13 +24,14 @@ REPAIR = (
     "execute.placed",
     "execute.entered",
 )
+# Those of remote jobs and of the mirror are in test_remote.py and test_providers.py.
 UNDO = ("undo.begun", "undo.taken_away", "undo.restored")
 
 
 def test_every_failpoint_has_a_scenario() -> None:
     sources = [path for folder in ("runner", "steps") for path in (ROOT / folder).rglob("*.py")]
     found = {name for path in sources for name in re.findall(r'\bfailpoint\("([^"]+)"\)', path.read_text("utf-8"))}
-    assert found == {*REPAIR, *UNDO, *REMOTE}
+    assert found == {*REPAIR, *UNDO, *REMOTE, *MIRROR, *MIRROR_UNDO}
 
 
 @pytest.mark.parametrize("name", REPAIR)

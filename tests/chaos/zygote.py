@@ -1,7 +1,8 @@
 """A process that has imported and warmed everything and forks one job for each request: a crash test then costs what the job costs.
 
 Requests and replies are JSON lines. A job waits for strace to be attached before it begins, so that the calls that are counted are the
-job's own. Faults that a test plants, and the executor that does its work in the main thread, are put in after the fork.
+job's own. Faults that a test plants, and the executor that does its work in the main thread, are put in after the fork. Modules that are
+named on the command line are imported beforehand too.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ def serve() -> None:
         scene = Scene(Path(folder))
         draw_library(scene.data)
         warmed = main(scene.repair())
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
     _say({"warmed": warmed})
     for line in sys.stdin:
         _say(_answer(json.loads(line)))
@@ -79,12 +82,14 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         os.write(opener, b"x")
     finally:
         os.close(opener)
-    code = _wait(child, time.monotonic() + request["timeout"])
+    began = time.monotonic()
+    kill_after = request["kill_after"]
+    code = _wait(child, began + request["timeout"], None if kill_after is None else began + kill_after)
     if strace is not None:
         strace.wait(30)
         assert strace.stderr is not None
         strace.stderr.close()
-    return {"code": code}
+    return {"code": code, "seconds": time.monotonic() - began}
 
 
 def _attach(child: int, options: list[str]) -> subprocess.Popen[str]:
@@ -100,11 +105,14 @@ def _attach(child: int, options: list[str]) -> subprocess.Popen[str]:
     raise RuntimeError(f"strace did not attach: {' '.join(said)}")
 
 
-def _wait(child: int, deadline: float) -> int:
+def _wait(child: int, deadline: float, moment: float | None) -> int:
     while True:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
             return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        if moment is not None and time.monotonic() > moment:
+            os.killpg(child, signal.SIGKILL)
+            moment = None
         if time.monotonic() > deadline:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
