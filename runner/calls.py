@@ -95,6 +95,13 @@ class Calls:
         self._budget = budget
         self._retry = retry
         self._limiter = limiter
+        self._retrying = Retrying(
+            retry=retry_if_exception_type((Transient, BadAnswer)),
+            stop=self._give_up,
+            wait=self._pause,
+            sleep=self.stop.sleep,
+            reraise=True,
+        )
 
     def make(self, send: Callable[[], Reply[T]], *, estimate: float | None = 0.0, tokens: int = 0) -> T:
         """Send a request, again while it is worth it.
@@ -187,13 +194,6 @@ class Calls:
             self._count(usd, calls=0)
 
     def _retried(self, work: Callable[[], T]) -> T:
-        retrying = Retrying(
-            retry=retry_if_exception_type((Transient, BadAnswer)),
-            stop=self._give_up,
-            wait=self._pause,
-            sleep=self.stop.sleep,
-            reraise=True,
-        )
         attempts = 0
 
         def once() -> T:
@@ -202,7 +202,7 @@ class Calls:
             return work()
 
         try:
-            return retrying(once)
+            return self._retrying(once)
         except (Transient, BadAnswer) as error:
             if attempts > 1 and error.job_usd is None:
                 raise ItemError(f"{error} (gave up after {attempts} attempts)") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
@@ -96,7 +97,9 @@ class Library:
         if record is not None and hashes.of(ours) == record.sha256:
             return ours
         try:
-            for path in [*self._named_by_manifest(actor), *layout.base_image_places(self.root, actor.name)]:
+            for path in itertools.chain(
+                self._named_by_manifest(actor), layout.base_image_places(self.root, actor.name)
+            ):
                 if self._there(path):
                     return under(self.root, path.relative_to(self.root).as_posix(), f"{actor.name}: base image")
         except UserError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 ACTORS = "actorsData.json"
@@ -26,17 +27,15 @@ def base_image(root: Path, name: str) -> Path:
     return actor_folder(root, name) / "base_image" / f"{name}_base.jpg"
 
 
-def base_image_places(root: Path, name: str) -> tuple[Path, ...]:
+def base_image_places(root: Path, name: str) -> Iterator[Path]:
     """The six places where an actor's base image may be, in order."""
     folder = actor_folder(root, name)
-    return (
-        folder / "base_image" / f"{name}_base.jpg",
-        folder / "base_image" / f"{name}_base.png",
-        folder / "poster_frame" / f"{name}_poster.png",
-        folder / "poster_frame" / f"{name}_poster.jpg",
-        folder / "training_data" / f"{name}_0.jpg",
-        folder / "training_data" / f"{name}_0.png",
-    )
+    yield folder / "base_image" / f"{name}_base.jpg"
+    yield folder / "base_image" / f"{name}_base.png"
+    yield folder / "poster_frame" / f"{name}_poster.png"
+    yield folder / "poster_frame" / f"{name}_poster.jpg"
+    yield folder / "training_data" / f"{name}_0.jpg"
+    yield folder / "training_data" / f"{name}_0.png"
 
 
 def training_folder(root: Path, name: str) -> Path:

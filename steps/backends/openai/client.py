@@ -71,7 +71,7 @@ class Connection:
                 self._client.close()
                 self._client = None
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+    def post(self, path: str, body: bytes) -> Any:
         """Post JSON by the SDK; returns the answer's JSON as plain values.
 
         The typed methods walk through the request and build a model of the answer, which takes more time than sending it; and servers of
@@ -82,7 +82,7 @@ class Connection:
         """
         import httpx2
 
-        answer = self.send(lambda client: client.post(path, cast_to=httpx2.Response, body=body))
+        answer = self.send(lambda client: client.post(path, cast_to=httpx2.Response, content=body))
         try:
             return answer.json()
         except ValueError as error:
