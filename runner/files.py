@@ -11,12 +11,13 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import reprlib
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import IO, Any
 
 from runner.errors import UserError
@@ -24,6 +25,7 @@ from runner.errors import UserError
 TEMPORARY = ".tmp-"
 MAX_NAME_BYTES = 200
 MAX_PATH = 1000
+DRIVE = re.compile(r"[A-Za-z]:")
 LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 10, 0.02
 MAX_JSON_BYTES = 512 * 1024 * 1024
 
@@ -210,12 +212,12 @@ def under(root: Path, relative: object, what: str) -> Path:
     """
     if not isinstance(relative, str) or not relative or "\0" in relative or len(relative) > MAX_PATH:
         raise UserError(f"{what}: {reprlib.repr(relative)} is not a path")
-    pure = PurePosixPath(relative)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in relative or PureWindowsPath(relative).drive:
+    if relative.startswith("/") or ".." in relative.split("/") or "\\" in relative or DRIVE.match(relative):
         raise UserError(f"{what}: {relative!r} would leave {root}: give a path below it")
-    path = root / pure
+    path = root / relative
     try:
-        inside = path.resolve().is_relative_to(root.resolve())
+        real, above = os.path.realpath(path), os.path.realpath(root)
+        inside = real == above or real.startswith(above.rstrip(os.sep) + os.sep)
     except (OSError, RuntimeError) as error:
         raise UserError(f"{what}: {relative!r} can't be followed: {error}") from error
     if not inside:

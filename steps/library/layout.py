@@ -19,18 +19,18 @@ def folded(name: str) -> str:
 
 def actor_folder(root: Path, name: str) -> Path:
     """Where all of an actor's files are."""
-    return root / "actors" / name
+    return root.joinpath("actors", name)
 
 
 def base_image(root: Path, name: str) -> Path:
     """Where we put a base image that we made."""
-    return actor_folder(root, name) / "base_image" / f"{name}_base.jpg"
+    return root.joinpath("actors", name, "base_image", f"{name}_base.jpg")
 
 
 def base_image_places(root: Path, name: str) -> Iterator[Path]:
     """The six places where an actor's base image may be, in order."""
+    yield base_image(root, name)
     folder = actor_folder(root, name)
-    yield folder / "base_image" / f"{name}_base.jpg"
     yield folder / "base_image" / f"{name}_base.png"
     yield folder / "poster_frame" / f"{name}_poster.png"
     yield folder / "poster_frame" / f"{name}_poster.jpg"

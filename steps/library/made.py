@@ -25,7 +25,7 @@ class MadeRecord:
 
 def path_of(root: Path, name: str) -> Path:
     """The record of an actor's base image."""
-    return root / layout.OWN / "made" / f"{name}.json"
+    return root.joinpath(layout.OWN, "made", f"{name}.json")
 
 
 def read(root: Path, name: str) -> MadeRecord | None:

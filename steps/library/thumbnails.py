@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image
-
 from runner import files
 from runner.errors import ItemError
 from steps.library import pictures
@@ -20,12 +18,5 @@ def thumbnail(source: Path, folder: Path, name: str) -> str | None:
     except (ItemError, OSError):
         return None
     target = f"{name}.jpg"
-    files.write_bytes(folder / target, small_jpeg(image))
+    files.write_bytes(folder / target, pictures.encode_jpeg(image, quality=85))
     return target
-
-
-def small_jpeg(image: Image.Image) -> bytes:
-    """The image as a JPEG of at most 480 pixels on its long side."""
-    small = image.copy()
-    small.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
-    return pictures.encode_jpeg(small, quality=85)
