@@ -63,7 +63,7 @@ def wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wiring]:
                     *(zygote, scene, _fresh(folder), words, {}, {}), servers=servers, storage=storage, image=image
                 )
                 known[storage, image].learn()
-            return dataclasses.replace(known[storage, image], bad=[], areas=Counter(), again=0)
+            return dataclasses.replace(known[storage, image], bad=[], areas=Counter(), again=0, doubled=0)
 
         yield make
 

@@ -149,6 +149,7 @@ class Case:
     before: dict[str, str]
     bad: list[str] = field(default_factory=list)
     areas: Counter[str] = field(default_factory=Counter)
+    said: str = ""
 
     @classmethod
     def of(cls, zygote: Zygote, scene: Scene, template: Path, command: Sequence[str]) -> Case:
@@ -190,21 +191,29 @@ class Case:
 
     def fail_point(self, name: str, *, faults: Sequence[str] = ()) -> None:
         """Kill it at a named place."""
+        assert self.passes(name, faults=faults), f"{name} killed nothing: {self.said}"
+
+    def passes(self, name: str, *, faults: Sequence[str] = ()) -> bool:
+        """Kill it at a named place; false where it never came by."""
         self.begin()
         ended = self.zygote.run(self.command, env={"CALLSHEET_FAILPOINT": name}, faults=faults)
-        assert ended.code == KILLED, f"{name} killed nothing: {ended}"
+        if ended.code != KILLED:
+            self.said = ended.said
+            assert ended.code == 0, ended.said
+            return False
         self.check(f"killed at {name}", faults=faults)
+        return True
 
     def check(self, what: str, *, faults: Sequence[str] = ()) -> None:
         """Note what is wrong now, and after the same command was given again."""
         wrong = self.torn_or_lost()
-        said = ""
+        self.said = ""
         if not self.finished():
             ended = self.zygote.run(self.command, faults=faults)
-            said = ended.said
+            self.said = ended.said
             if ended.code != 0:
-                wrong.append(f"given again it ends with {ended.code}: {said[-500:]}")
-        wrong += self.differences() + self.paid_twice(said)
+                wrong.append(f"given again it ends with {ended.code}: {ended.said[-500:]}")
+        wrong += self.differences() + self.paid_twice(self.said)
         if wrong:
             self.bad.append("\n  ".join([what, *wrong[:12]]))
 

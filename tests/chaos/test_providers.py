@@ -10,7 +10,7 @@ from tests.chaos.conftest import Record, Wiring
 from tests.chaos.crash import KILLED, needs_strace, spread
 from tests.chaos.test_failpoints import REPAIR, UNDO, visible
 from tests.chaos.test_remote import FAILPOINTS as REMOTE
-from tests.chaos.wired import BY_JOBS, IMAGES, MIRROR, MIRROR_UNDO, STORAGES, Wired
+from tests.chaos.wired import BY_JOBS, IMAGES, MIRROR, MIRROR_UNDO, SAID, STORAGES, Wired
 
 PAIRS = [(storage, image) for storage in STORAGES for image in IMAGES]
 pairs = pytest.mark.parametrize(("storage", "image"), PAIRS)
@@ -51,11 +51,30 @@ def test_killed_at_each_passing(wired: Wiring, storage: str, image: str, record_
     repair = wired(storage, image)
     total = 0
     for name in passed(storage, image)[len(REPAIR) :]:
-        for nth in range(2, _times(repair, name) + 1):
-            repair.fail_point(f"{name}:{nth}")
-            total += 1
+        nth = 2
+        while repair.passes(f"{name}:{nth}"):
+            nth += 1
+        total += nth - 2
     assert total >= 3
     _report(record_property, repair, "failpoint", "its own, each time", total)
+
+
+@pytest.mark.parametrize(
+    ("image", "name", "twice"),
+    [
+        *(("replicate", name, 0) for name in REMOTE),
+        *(("runpod", name, int(name == "remote.created")) for name in REMOTE),
+    ],
+)
+def test_what_a_create_that_was_cut_off_costs(
+    wired: Wiring, image: str, name: str, twice: int, record_property: Record
+) -> None:
+    """Replicate lists what it has created; RunPod does not, and that a job may be paid for twice is said."""
+    repair = wired("local", image)
+    repair.fail_point(name)
+    assert repair.doubled == twice
+    assert len(SAID.findall(repair.said)) == (name != "remote.journalled")
+    _report(record_property, repair, "failpoint", name, 1)
 
 
 @pytest.mark.chaos
@@ -86,11 +105,13 @@ def test_killed_at_a_request(wired: Wiring, storage: str, image: str, call: str,
 @pytest.mark.parametrize("name", [*MIRROR, "execute.moving", "execute.trashed", "execute.placed", "execute.entered"])
 def test_what_was_cut_off_can_be_undone(wired: Wiring, name: str, record_property: Record) -> None:
     repair = wired("s3", "replicate")
-    times = _times(repair, name)
-    for nth in range(1, times + 1):
+    times = 0
+    repair.begin()
+    while _fail(repair, repair.command, f"{name}:{times + 1}") == KILLED:
+        times += 1
+        _undo(repair, f"{name}:{times}")
         repair.begin()
-        assert _fail(repair, repair.command, f"{name}:{nth}") == KILLED
-        _undo(repair, f"{name}:{nth}")
+    assert times >= 2
     _report(record_property, repair, "failpoint", f"undo after {name}", times)
 
 
@@ -113,6 +134,30 @@ def test_undo_goes_on(wired: Wiring, name: str, record_property: Record) -> None
     _report(record_property, repair, "failpoint", f"undo, {name}", times)
 
 
+@needs_strace
+@pytest.mark.chaos
+@pytest.mark.parametrize("call", ["sendto", "recvfrom"])
+def test_undo_goes_on_from_a_request(wired: Wiring, call: str, record_property: Record) -> None:
+    repair = wired("s3", "embedded")
+    repair.begin()
+    assert repair.zygote.run(repair.command).code == 0
+    done, objects = repair.scene.root.with_name("done"), repair.bucket()
+    repair.scene.keep(done)
+    undo = repair.scene.undo("repair_base_images")
+    points = repair.zygote.points(undo, call)
+    numbers = spread((point.number for point in points if "socket:" in point.line), REQUESTS)
+    killed = 0
+    for number in numbers:
+        repair.begin_from(done, objects)
+        inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"]
+        if repair.zygote.run(undo, strace=inject).code == KILLED:
+            killed += 1
+            repair.bad += [f"killed before {call} {number}: {line}" for line in repair.torn_or_lost()]
+            _undo(repair, f"{call} {number}")
+    assert killed >= 0.8 * len(numbers)
+    _report(record_property, repair, "request", f"undo, before {call}", killed)
+
+
 def _undo(repair: Wired, what: str) -> None:
     """Undo what there is; then library and bucket must be what they were."""
     undone = repair.zygote.run(repair.scene.undo("repair_base_images"))
@@ -130,15 +175,8 @@ def _fail(repair: Wired, command: Sequence[str], name: str) -> int:
     return repair.zygote.run(command, env={"CALLSHEET_FAILPOINT": name}).code
 
 
-def _times(repair: Wired, name: str) -> int:
-    """How often a repair comes by a place."""
-    for nth in range(1, 20):
-        repair.begin()
-        if _fail(repair, repair.command, f"{name}:{nth}") != KILLED:
-            return nth - 1
-    raise AssertionError(f"{name} is passed without end")
-
-
 def _report(record: Record, repair: Wired, layer: str, what: str, total: int) -> None:
-    record("chaos", f"{layer}|repair, {repair.storage} + {repair.image}, {what}|{total}|{len(repair.bad)}")
+    counted = [f"{count} {word}" for count, word in ((repair.doubled, "twice"), (repair.again, "looks again")) if count]
+    extra = f" ({', '.join(counted)})" if counted else ""
+    record("chaos", f"{layer}|{repair.storage} + {repair.image}, {what}{extra}|{total}|{len(repair.bad)}")
     assert not repair.bad, "\n".join(repair.bad)

@@ -126,7 +126,8 @@ class Wired(Case):
         looks: How often an unbroken run asks what an image shows.
         usd: What an unbroken run's budget has counted.
         seconds: How long an unbroken run takes.
-        again: The most looks that a killed run cost beyond that.
+        again: How many looks killed runs cost beyond that.
+        doubled: How many images were made twice in all: by creates that were cut off.
     """
 
     servers: Servers = field(kw_only=True)
@@ -138,6 +139,7 @@ class Wired(Case):
     usd: float = 0.0
     seconds: float = 0.0
     again: int = 0
+    doubled: int = 0
 
     def learn(self) -> Ended:
         if self.storage == "s3" and not self.objects:
@@ -192,13 +194,14 @@ class Wired(Case):
         made, wrong = self.made(), []
         if self.bought - made:
             wrong.append(f"not made: {self.bought - made}")
+        self.doubled += (made - self.bought).total()
         for asked, times in (made - self.bought).items():
             if times > self._may_be_again(asked, said, kills * at_once):
                 wrong.append(f"paid {times} times more than once: {asked[:300]}")
         # RunPod's is a time that was measured.
         if self.spent() < self.usd - 2e-5:
             wrong.append(f"counted {self.spent()} US dollars instead of {self.usd}")
-        self.again = max(self.again, self.looked() - self.looks)
+        self.again += self.looked() - self.looks
         for name in {"openai", self.image} - {"embedded"}:
             seen = self.servers.state(name)
             wrong += [f"{name}: {word}: {seen[word]}" for word in ("violations", "cancelled") if seen[word]]
