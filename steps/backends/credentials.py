@@ -92,10 +92,15 @@ class Vendor:
         return (urlsplit(url).scheme, urlsplit(url).hostname) == ("https", urlsplit(self.home).hostname)
 
     def _trusts(self, url: str) -> bool:
-        host = urlsplit(url).hostname or ""
-        named = (os.environ.get(self.url_variable) or "").rstrip("/")
-        trusted = [name.strip() for name in os.environ.get(TRUSTED, "").split(",")]
-        return self._at_home(url) or host in LOOPBACK or url == named or host in trusted
+        return self._at_home(url) or trusted(url, self.url_variable)
+
+
+def trusted(url: str, *variables: str) -> bool:
+    """Whether a person, and not only a recipe, has named an address: on this machine, in one of the variables, or in the list of hosts."""
+    host = urlsplit(url).hostname or ""
+    named = [(os.environ.get(variable) or "").rstrip("/") for variable in variables]
+    hosts = [name.strip() for name in os.environ.get(TRUSTED, "").split(",")]
+    return host in LOOPBACK or url.rstrip("/") in named or host in hosts
 
 
 def _is_address(url: str) -> bool:

@@ -21,6 +21,7 @@ from runner.calls import Calls
 from runner.doctor import Need
 from runner.errors import ItemError, MisconfiguredRun, UserError
 from runner.params import at_least, one_of, param
+from steps.backends.credentials import TRUSTED, trusted
 from steps.backends.s3_access import Access, access
 from steps.backends.s3_errors import Missing, Unmet, sorted_out
 from steps.backends.s3_names import Names, clean_folder, clean_trash
@@ -29,6 +30,7 @@ from steps.library.mirror import StoredObject
 SHA256 = "callsheet-sha256"
 CHUNK_BYTES = 1 << 20
 LOOK_CONNECT_S, LOOK_READ_S = 3.0, 5.0
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 WHEN = ("when_supported", "when_required")
 
 
@@ -314,13 +316,25 @@ def _sorting(what: str) -> Iterator[None]:
         raise sorted_out(error, what) from error
 
 
+def _at_aws(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "https" and (parts.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
 def _connect(settings: S3Settings, found: Access, times: tuple[float, float]) -> Any:
     """A client that tries once: retries are the run's.
 
     Raises:
-        MisconfiguredRun: Settings or AWS_* variables that no client can be made of.
+        MisconfiguredRun: Settings or AWS_* variables that no client can be made of, or an address that only a recipe names.
     """
     import boto3
+
+    url = settings.endpoint_url
+    if url is not None and not _at_aws(url) and not trusted(url, *ENDPOINTS):
+        raise MisconfiguredRun(
+            f"storage.endpoint_url = {url}: no library goes to a host that only a recipe names: set {ENDPOINTS[0]}={url}, "
+            f"or {TRUSTED}={urlsplit(url).hostname}"
+        )
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 

@@ -19,6 +19,7 @@ from steps.backends import s3
 from steps.backends.s3 import S3Settings, S3Storage
 from steps.backends.s3_access import access
 from tests.contract.storage_servers import KEY_ID, SECRET, Bucket, new_bucket
+from tests.support import calls
 
 ACTION = "a" * 24
 HOME = PurePosixPath("actors/0001_bek")
@@ -235,3 +236,14 @@ def test_the_doctor_finds_what_is_wrong(bucket: Bucket, monkeypatch: pytest.Monk
         monkeypatch.delenv(name)
     first = next(iter(S3Storage.needs(bucket.settings())))
     assert (first.what, first.met) == ("credentials for S3: none found", False)
+
+
+@pytest.mark.parametrize("url", ["http://stranger.example:9000", "https://s3.amazonaws.com.stranger.example"])
+def test_a_recipe_can_not_send_a_library_where_it_likes(
+    url: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = S3Storage(S3Settings(bucket="b", endpoint_url=url), calls(ledger))
+    with pytest.raises(MisconfiguredRun, match="only a recipe names: set AWS_ENDPOINT_URL_S3"):
+        storage.inventory(PurePosixPath("actors"))
+    monkeypatch.setenv("CALLSHEET_TRUSTED_HOSTS", url.split("//")[1].split(":")[0])
+    assert storage._client.meta.endpoint_url == url
