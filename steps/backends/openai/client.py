@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -210,15 +211,15 @@ def _cause(error: Exception) -> Exception:
 
 
 def _per_minute(headers: Mapping[str, str], what: str) -> float | None:
-    """Limits by the day come under the same names: they are told by a reset that takes longer than a minute."""
+    """Limits by the day come under the same names: they are told by a reset that takes longer than a minute, and by how much is left."""
     try:
         limit = float(headers[f"x-ratelimit-limit-{what}"])
-        used = limit - float(headers.get(f"x-ratelimit-remaining-{what}", limit))
+        left = float(headers.get(f"x-ratelimit-remaining-{what}", limit))
     except (KeyError, ValueError):
         return None
-    reset = sum(
-        float(number) * SECONDS[unit] for number, unit in DURATION.findall(headers.get(f"x-ratelimit-reset-{what}", ""))
-    )
-    if reset > 60 and used > 0:
-        return used / reset * 60
-    return limit if limit > 0 else None
+    if not (math.isfinite(limit) and math.isfinite(left) and limit > 0):
+        return None
+    found = DURATION.findall(headers.get(f"x-ratelimit-reset-{what}", ""))
+    reset = sum(float(number) * SECONDS[unit] for number, unit in found)
+    # A bucket fills up by what is used, a day's allowance is spread over what is left of the day: whichever is more will do.
+    return limit if reset <= 60 else max(limit - left, left, 1.0) / reset * 60

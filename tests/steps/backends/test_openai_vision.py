@@ -22,7 +22,9 @@ from runner.calls import Calls
 from runner.errors import BadAnswer, CallsheetError, ItemError, MisconfiguredRun, ProviderStopped, Refused, Transient
 from runner.exchanges import Exchanges
 from runner.ledger import Ledger
+from runner.rates import RateHeaders
 from steps import judging
+from steps.backends.openai.client import limits
 from steps.backends.openai.vision import OpenAIVision, OpenAIVisionSettings
 from steps.backends.protocols import Question
 from steps.library.pictures import Picture, decode, encode_jpeg
@@ -366,3 +368,28 @@ def test_a_model_that_is_about_to_end_is_told_before_a_long_run(
     vision(calls(ledger), model="old", prices=str(own))
     assert f"old is shut down on {soon}" in caplog.text
     assert "its successor is new" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("limit", "left", "reset", "expected"),
+    [
+        ("500", "499", "120ms", 500),
+        ("500", "0", "1m0s", 500),
+        ("200", "199", "7m12s", 199 / 432 * 60),
+        ("200", "0", "24h0m0s", 200 / 86400 * 60),
+        ("10000", "9999", "6h", 9999 / 21600 * 60),
+        ("500", "499", "", 500),
+        ("500", "499", "soon", 500),
+        ("0", "0", "1s", None),
+        ("-1", "-1", "1s", None),
+        ("inf", "inf", "1s", None),
+        ("nan", "5", "1s", None),
+        ("many", "5", "1s", None),
+    ],
+)
+def test_the_headers_limits_are_read_with_care(limit: str, left: str, reset: str, expected: float | None) -> None:
+    names = ("limit", "remaining", "reset")
+    headers = {f"x-ratelimit-{name}-requests": value for name, value in zip(names, (limit, left, reset), strict=True)}
+    found = limits(headers).requests_per_minute
+    assert found == (None if expected is None else pytest.approx(expected))
+    assert limits({}) == RateHeaders()
