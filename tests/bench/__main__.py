@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import judge_quality
+from tests.bench import judge_quality, providers
 
 ROUNDS = 3
 console = Console(width=120)
@@ -27,6 +27,7 @@ def main() -> None:
     incremental()
     imports()
     judge_quality.main()
+    providers.main()
 
 
 def engine() -> None:

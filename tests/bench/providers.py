@@ -31,7 +31,7 @@ from steps.library.pictures import encode_jpeg
 COUNT, WORKERS = 5_000, 100
 LATENCY = (0.1, 0.2)
 # Long enough that the burst of the beginning does not matter.
-LIMITED, PER_MINUTE = 1_500, 500
+LIMITED, PER_MINUTE = 1_000, 500
 ROUNDS = 3
 console = Console(width=120)
 
