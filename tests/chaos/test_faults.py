@@ -164,6 +164,7 @@ def outcome(backend: str, route: str, fault: str, ledger: Ledger) -> CallsheetEr
         return WORKS
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize(("backend", "route", "fault"), list(cases()))
 def test_ends_in_its_outcome(
     backend: str, route: str, fault: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, record_property: Record
