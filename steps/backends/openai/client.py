@@ -194,7 +194,9 @@ def _model_need(key_env: str, url: str, model: str) -> Need:
 
 def _of_status(error: Any) -> CallsheetError:
     status, code = error.status_code, str(error.code or error.type or "")
-    said = f"openai: {status} {code}: {' '.join(str(error.message).split())[:300]}"
+    body = error.body if isinstance(error.body, dict) else {}
+    text = " ".join(str(body.get("message") or error.message).split())[:300]
+    said = f"openai: {status} {code}: {text}"
     if status == 429 and OUT_OF_MONEY.fullmatch(code):
         return ProviderStopped(f"{said}: add credit or raise the limit, then give the same command again")
     if status in (401, 403):
@@ -203,7 +205,7 @@ def _of_status(error: Any) -> CallsheetError:
         return MisconfiguredRun(f"{said}: choose a model that the server has (callsheet doctor lists them)")
     if status == 400 and str(error.param or "").split(".")[0] in SETTINGS:
         return MisconfiguredRun(f"{said}: change the backend's setting {error.param}")
-    return http.refused("openai", status, error.response.headers, f"{code}: {error.message}")
+    return http.refused("openai", status, error.response.headers, f"{code}: {text}" if code else text)
 
 
 def _cause(error: Exception) -> Exception:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runner.calls import Calls, Reply
 from runner.doctor import Need
-from runner.errors import BadAnswer, ItemError, Refused
+from runner.errors import BadAnswer, ItemError, Refused, Transient
 from runner.params import at_least, one_of, param
 from runner.rates import LimitSettings
 from steps.backends import prices
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types import ImagesResponse
 
+log = logging.getLogger("callsheet")
 REFUSALS = ("moderation_blocked", "content_policy_violation")
 REFERENCE_SIDE = 1536
 
@@ -117,6 +119,10 @@ class OpenAIImage:
 
         try:
             raw = self._connection.send(create)
+        except Transient as error:
+            if error.maybe_billed:
+                log.warning("%s; the image may have been paid for, and is asked for again", error)
+            raise
         except ItemError as error:
             if any(word in str(error) for word in REFUSALS):
                 raise Refused(str(error)) from error
