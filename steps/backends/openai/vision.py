@@ -84,17 +84,16 @@ class OpenAIVision:
     def ask(self, question: Question) -> Answer:
         """Ask about the images; raises as `Vision.ask`."""
         body = self._body(question)
-        tokens = self._tokens(question)
-        return self._calls.make(
-            lambda: self._send(body, question), estimate=self.estimate(question), tokens=sum(tokens)
-        )
+        prompt, answer = self._tokens(question)
+        usd = self._most(prompt, answer)
+        return self._calls.make(lambda: self._send(body, question), estimate=usd, tokens=prompt + answer)
 
     def estimate(self, question: Question) -> float | None:
         """The most that one answer may cost in US dollars; None when the model's price is unknown."""
-        if self._price is None:
-            return None
-        prompt, answer = self._tokens(question)
-        return self._price.of_tokens(prompt, 0, answer)
+        return self._most(*self._tokens(question))
+
+    def _most(self, prompt: int, answer: int) -> float | None:
+        return None if self._price is None else self._price.of_tokens(prompt, 0, answer)
 
     def _body(self, question: Question) -> bytes:
         """The request as JSON. The images are put in as bytes: an encoder would look at each of their letters twice."""
