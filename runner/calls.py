@@ -194,15 +194,22 @@ class Calls:
             self._count(usd, calls=0)
 
     def _retried(self, work: Callable[[], T]) -> T:
+        try:
+            # Nearly all go well, and need none of what follows.
+            return work()
+        except (Transient, BadAnswer) as error:
+            first: list[CallsheetError] = [error]
         attempts = 0
 
-        def once() -> T:
+        def again() -> T:
             nonlocal attempts
             attempts += 1
+            if first:
+                raise first.pop()
             return work()
 
         try:
-            return self._retrying(once)
+            return self._retrying(again)
         except (Transient, BadAnswer) as error:
             if attempts > 1 and error.job_usd is None:
                 raise ItemError(f"{error} (gave up after {attempts} attempts)") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from typing import Any
 
@@ -22,14 +21,9 @@ def checked(text: str, question: Question) -> dict[str, Any]:
         value = json.loads(text)
     except ValueError as error:
         raise BadAnswer(f"the answer is not JSON ({error}): {text[:80]!r}") from error
-    fault = next(iter(_validator(json.dumps(question.schema)).iter_errors(value)), None)
+    fault = next(iter(Draft202012Validator(question.schema).iter_errors(value)), None)
     if fault is not None:
         pointer = "".join(f"/{part}" for part in fault.absolute_path) or "/"
         raise BadAnswer(f"the answer is not of the schema '{question.name}' at {pointer}: {fault.message[:200]}")
     assert isinstance(value, dict)
     return value
-
-
-@functools.lru_cache(maxsize=32)
-def _validator(schema: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads(schema))
