@@ -156,7 +156,8 @@ class Calls:
         except ItemError as error:
             if error.job_usd is not None:
                 self.remote.forget(key)
-                self._correct(error.job_usd - usd)
+                if error.job_first:
+                    self._correct(error.job_usd - usd)
             raise
         if first:
             self._correct(reply.usd - usd)
@@ -245,8 +246,7 @@ class Calls:
             reply = send()
             usd = reply.usd
         except (ItemError, ProviderStopped, MisconfiguredRun) as error:
-            unknown = isinstance(error, Transient) and error.maybe_billed
-            usd = error.usd if error.usd is not None else usd if unknown else 0.0
+            usd = error.usd if error.usd is not None else usd if error.maybe_billed else 0.0
             raise
         finally:
             self._budget.settle(reservation, usd)

@@ -7,11 +7,13 @@ class CallsheetError(Exception):
     """Base of every error that Callsheet raises on purpose.
 
     Attributes:
+        maybe_billed: Whether the call may have been billed although nobody knows: it counts at its estimate.
         usd: What the call cost that ended in this error, where that is known.
         maybe_created: Whether a remote job may have come to be although its creation ended in this error; None when nobody looked.
     """
 
     usd: float | None = None
+    maybe_billed = False
     maybe_created: bool | None = None
 
 
@@ -28,9 +30,11 @@ class ItemError(CallsheetError):
 
     Attributes:
         job_usd: What the remote job cost that ended with this error (its id is of no more use); None where the error ended none.
+        job_first: Whether its estimate was counted in this run and has not been corrected yet.
     """
 
     job_usd: float | None = None
+    job_first = True
 
 
 class Transient(ItemError):

@@ -20,6 +20,7 @@ from runner.secrets import Redactor
 LONGEST_TEXT = 2_000
 DATA_URL = re.compile(r"data:([\w/+.-]+);base64,([A-Za-z0-9+/=\s]{64,})")
 BASE64 = re.compile(r"[A-Za-z0-9+/]{256,}={0,2}")
+SIGNED = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]+")
 UNSAFE = re.compile(r"[^\w.@=-]+")
 
 
@@ -90,6 +91,8 @@ def _of_bytes(data: bytes) -> Any:
 
 def _of_text(text: str) -> str:
     text = DATA_URL.sub(lambda found: f"data:{found[1]};base64,{_decoded(found[2])}", text)
+    # A signed link carries its key behind the question mark.
+    text = SIGNED.sub(r"\1?...", text)
     text = BASE64.sub(lambda found: _decoded(found[0]), text)
     return text if len(text) <= LONGEST_TEXT * 10 else f"{text[:LONGEST_TEXT]} ... ({len(text)} characters)"
 

@@ -23,7 +23,7 @@ class LimitSettings:
         None, help="most requests a minute", check=at_least(0.1), operational=True
     )
     tokens_per_minute: float | None = param(
-        None, help="most tokens a minute, of prompts and answers", check=at_least(1)
+        None, help="most tokens a minute, of prompts and answers", check=at_least(1), operational=True
     )
     concurrency: int | None = param(
         None, help="most requests at once; null is as many as workers", check=at_least(1), operational=True

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from runner.errors import CallsheetError, Transient
+from runner.errors import CallsheetError, ItemError, Transient
 from runner.failpoints import failpoint
 from runner.fingerprint import digest_of
 from runner.ledger import Ledger
@@ -65,7 +65,7 @@ class RemoteJobs:
         """The result of the job named `key`: created if it never was, polled if it was; by one process at a time.
 
         Returns:
-            The result, and whether nobody has fetched it before.
+            The result, and whether this run has counted its estimate and nobody has fetched it before.
 
         Args:
             key: Names the job for good.
@@ -80,15 +80,29 @@ class RemoteJobs:
         claims, name = self._ledger.claims, digest_of(key)
         claims.wait_for(name, self.stop, inner=True)
         try:
-            state, remote_id = self._find(key, provider)
+            first = self._uncorrected(key)
+            remote_id = self._find(key, provider)
             if remote_id is None:
-                remote_id = self._create(key, provider, create)
-            while (result := poll(remote_id)) is None:
-                self.stop.sleep(every_s)
+                remote_id, first = self._create(key, provider, create), True
+            result = self._waited(lambda: poll(remote_id), first, every_s)
             self._note(key, provider, "done", remote_id)
         finally:
             claims.release(name, inner=True)
-        return result, state != "done"
+        return result, first
+
+    def _uncorrected(self, key: str) -> bool:
+        """Whether this run has counted the job at its estimate, and not yet at its cost."""
+        row = self._ledger.row("SELECT state, run FROM remote_jobs WHERE key = ?", (key,))
+        return row is not None and tuple(row) == ("running", self._run)
+
+    def _waited(self, poll: Callable[[], T | None], first: bool, every_s: float) -> T:
+        try:
+            while (result := poll()) is None:
+                self.stop.sleep(every_s)
+        except ItemError as error:
+            error.job_first = first
+            raise
+        return result
 
     def forget(self, key: str) -> None:
         """The job failed for good (its id is of no more use): the next try makes another."""
@@ -104,26 +118,26 @@ class RemoteJobs:
         query = "SELECT key, provider, remote_id FROM remote_jobs WHERE run = ? AND state != 'done' ORDER BY at"
         return [RemoteJob(*row) for row in self._ledger.rows(query, (self._run,))]
 
-    def _find(self, key: str, provider: str) -> tuple[str | None, str | None]:
+    def _find(self, key: str, provider: str) -> str | None:
         row = self._ledger.row("SELECT state, remote_id, provider, run FROM remote_jobs WHERE key = ?", (key,))
         if row is None:
-            return None, None
+            return None
         if row[2] != provider:
             log.warning(
                 "%s: %s has done or begun %s before, and can't be asked here: it is made again", provider, row[2], key
             )
-            return None, None
+            return None
         if row[1] is None:
             log.warning(
                 "%s: an earlier run was cut off while it created the job for %s; it may have been paid for, and is created again",
                 provider,
                 key,
             )
-            return None, None
+            return None
         if row[3] != self._run and row[0] != "done":
-            # Whoever waits for it is who can be asked to cancel it.
-            self._note(key, provider, str(row[0]), str(row[1]))
-        return str(row[0]), str(row[1])
+            # Whoever waits for it is who can be asked to cancel it; what it costs is counted where it was created.
+            self._note(key, provider, "adopted", str(row[1]))
+        return str(row[1])
 
     def _create(self, key: str, provider: str, create: Callable[[], str]) -> str:
         # The first time at which one may have come to be is when a backend looks for it from.

@@ -16,6 +16,7 @@ from runner.job import ledger_path
 from runner.ledger import refuse_network_file_system
 from runner.recipe import Recipe, compose, locate, resolve
 from runner.run import package_versions
+from runner.secrets import Redactor
 
 MIN_FREE_BYTES = 1_000_000_000
 
@@ -36,8 +37,10 @@ class Doctor:
         path = locate(arguments.recipe)
         recipe = resolve(path, compose(path, arguments.overrides))
         needs = [*_general(recipe), *_of_backends(recipe)]
+        redact = Redactor()
         for need in needs:
-            print(f"{'ok     ' if need.met else 'MISSING'}  {need.what}" + (f": {need.advice}" if need.advice else ""))
+            advice = f": {need.advice}" if need.advice else ""
+            print(redact(f"{'ok     ' if need.met else 'MISSING'}  {need.what}{advice}"))
         missing = [need for need in needs if not need.met]
         print(f"{recipe.name}: {'ready' if not missing else f'{len(missing)} missing'}")
         return 2 if missing else 0

@@ -19,7 +19,7 @@ def checked(text: str, question: Question) -> dict[str, Any]:
     """
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadAnswer(f"the answer is not JSON ({error}): {text[:80]!r}") from error
     fault = next(iter(Draft202012Validator(question.schema).iter_errors(value)), None)
     if fault is not None:

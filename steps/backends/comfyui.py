@@ -216,6 +216,8 @@ def _parsed(path: str | None, where: str) -> Any:
     try:
         if path is None:
             return json.loads(resources.files("steps.backends").joinpath(SHIPPED).read_text("utf-8"))
+        if not Path(path).is_file():
+            raise MisconfiguredRun(f"workflow = {where}: can't be read: it is not a file")
         if Path(path).stat().st_size > MAX_BYTES:
             raise MisconfiguredRun(f"{where}: more than {MAX_BYTES:,} bytes are no workflow")
         return json.loads(Path(path).read_text("utf-8"))

@@ -78,6 +78,11 @@ class Vendor:
                 f"{url} is not {self.name}'s own address, and {variable} goes to no host that only a recipe names: "
                 f"set {self.url_variable}={url}, or {TRUSTED}={urlsplit(url).hostname}"
             )
+        key = os.environ.get(variable) or ""
+        if not (key.isascii() and key.isprintable() and " " not in key):
+            return f"{variable} holds a space, a line end or a letter that no key has: set it again"
+        if self._at_home(url) and not variable.startswith(self.name.upper()):
+            return f"{variable} is not named as a key of {self.name}: give one that begins with {self.name.upper()}_"
         if not os.environ.get(variable) and self._at_home(url):
             return f"{variable} is not set: set it, or choose {self.instead}"
         return None

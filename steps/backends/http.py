@@ -5,6 +5,7 @@ httpx and httpx2 (the openai package's own) have one API under two names; `libra
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -23,6 +24,11 @@ CONNECT_S = 10.0
 # Four times the largest image that is opened at quality 95; what is larger is no answer of a vendor.
 MAX_BYTES = 128 * 1024 * 1024
 KEPT_ALIVE_S = 30.0
+# Gateways that had no answer to hand on: what stands behind them may have done its work.
+NO_ANSWER = (502, 504, 520, 522, 524)
+LONGEST_WAIT_S = 86_400.0
+# Asked for as it is; a server that compresses all the same is believed so far: what is packed may unfold a thousandfold.
+MAX_PACKED_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class Guarded:
         deadline = time.monotonic() + total
         # A vendor's package may have set none at all.
         connect = min(CONNECT_S, total)
+        request.headers["accept-encoding"] = "identity"
         request.extensions["timeout"] = {"connect": connect, "read": total, "write": total, "pool": total}
         try:
             inner = self._idle.pop()
@@ -102,11 +109,13 @@ class Guarded:
 
     def _read(self, response: Any, request: Any, deadline: float) -> bytes:
         chunks, size = [], 0
+        packed = response.headers.get("content-encoding", "identity") != "identity"
+        most = MAX_PACKED_BYTES if packed else self._bounds.max_bytes
         for chunk in response.stream:
             chunks.append(chunk)
             size += len(chunk)
-            if size > self._bounds.max_bytes:
-                raise self._library.ReadError(f"an answer of more than {self._bounds.max_bytes} bytes", request=request)
+            if size > most:
+                raise self._library.ReadError(f"an answer of more than {most} bytes", request=request)
             if time.monotonic() > deadline:
                 message = f"no whole answer within {self._bounds.total_s:g} s"
                 raise self._library.ReadTimeout(message, request=request)
@@ -128,6 +137,9 @@ def client(library: Any, url: str, bounds: Bounds, exchanges: Exchanges, **optio
 def lost(vendor: str, error: Exception, library: Any) -> Transient:
     """What a failure of the connection means: a request that never left is not billed, any other one may be."""
     never_left = (library.ConnectError, library.ConnectTimeout, library.PoolTimeout, library.UnsupportedProtocol)
+    if isinstance(error, library.LocalProtocolError):
+        # Its words may quote a header, and so a key.
+        return Transient(f"{vendor}: the request could not be sent: a header is not valid")
     message = f"{vendor}: {type(error).__name__}: {str(error)[:200] or 'the connection was lost'}"
     return Transient(message, maybe_billed=not isinstance(error, never_left))
 
@@ -143,7 +155,8 @@ def refused(vendor: str, status: int, headers: Mapping[str, str], text: str) -> 
     """
     said = f"{vendor}: {status}: {' '.join(text.split())[:300]}"
     if status in (408, 409, 425, 429) or status >= 500:
-        return Transient(said, retry_after=retry_after(headers), throttled=status == 429)
+        billed = status in NO_ANSWER
+        return Transient(said, retry_after=retry_after(headers), throttled=status == 429, maybe_billed=billed)
     if status in (401, 402, 403):
         return ProviderStopped(said)
     if 300 <= status < 400:
@@ -158,15 +171,20 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that the server asked to wait: retry-after-ms, or Retry-After in seconds or as a date (RFC 9110, 10.2.3)."""
     try:
         if milliseconds := headers.get("retry-after-ms"):
-            return max(0.0, float(milliseconds) / 1000)
+            return _bounded(float(milliseconds) / 1000)
         value = headers.get("retry-after")
         if value is None:
             return None
         if value.strip().replace(".", "", 1).isdigit():
-            return float(value)
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+            return _bounded(float(value))
+        return _bounded((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
         return None
+
+
+def _bounded(seconds: float) -> float | None:
+    """A wait of at most a day; None for what is no number."""
+    return min(LONGEST_WAIT_S, max(0.0, seconds)) if math.isfinite(seconds) else None
 
 
 def _proxy(url: str) -> str | None:

@@ -75,12 +75,12 @@ def read(path: str | None, vendor: str, model: str) -> Price | None:
     """
     tables = [_table(path)] if path else []
     tables.append(_checked(yaml.safe_load(_shipped().read_text("utf-8")), "prices.yaml"))
-    for table in tables:
+    found: dict[str, Any] = {}
+    for table in reversed(tables):
         models = table.get(vendor, {})
         names = [name for name in models if model == name or model.startswith(f"{name}-20")]
-        if names:
-            return Price(**models[max(names, key=len)])
-    return None
+        found |= models[max(names, key=len)] if names else {}
+    return Price(**found) if found else None
 
 
 def image_tokens(rule: Mapping[str, float], size: tuple[int, int]) -> int:
@@ -117,7 +117,9 @@ def _checked(table: Any, where: str) -> dict[str, Any]:
     assert isinstance(table, dict)
     for vendor, models in table.items():
         for model, price in models.items():
+            if not all(math.isfinite(value) for value in price.values() if isinstance(value, float)):
+                raise MisconfiguredRun(f"{where}: /{vendor}/{model}: a price is no number")
             for name in ("as_of", "ends"):
-                if name in price and not isinstance(price[name], date):
+                if name in price and type(price[name]) is not date:
                     raise MisconfiguredRun(f"{where}: /{vendor}/{model}/{name}: give a day as 2026-11-01")
     return table

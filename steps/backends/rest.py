@@ -23,8 +23,6 @@ JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 # "Your rate limit resets in ~30s.", where a 429 has no Retry-After.
 RESETS_IN = re.compile(r"resets? in ~?(\d+(?:\.\d+)?) ?(ms|s|m)\b")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
-# Gateways that had no answer to hand on: what stands behind them may have done its work.
-NO_ANSWER = (502, 504)
 DOCTOR_S = 5.0
 
 
@@ -72,10 +70,8 @@ class Sorting(httpx.BaseTransport):
         if status == 404:
             return NotThere(f"{self._vendor}: 404: {text}")
         error = http.refused(self._vendor, status, response.headers, text)
-        if isinstance(error, Transient):
-            error.maybe_billed = status in NO_ANSWER
-            if error.throttled and error.retry_after is None and (found := RESETS_IN.search(text)):
-                error.retry_after = float(found[1]) * SECONDS[found[2]]
+        if isinstance(error, Transient) and error.retry_after is None and (found := RESETS_IN.search(text)):
+            error.retry_after = float(found[1]) * SECONDS[found[2]]
         if status in (401, 403):
             return ProviderStopped(f"{error}: set {self._key_env} to a key that may do this")
         return ProviderStopped(f"{error}: add credit, then give the same command again") if status == 402 else error

@@ -298,10 +298,16 @@ class S3Storage:
         more: dict[str, str] = {}
         while True:
             page = self._ask("list_objects_v2", None, Prefix=folder, **more)
+            following = page.get("NextContinuationToken")
+            if "IsTruncated" not in page or (
+                page["IsTruncated"] and following in (None, more.get("ContinuationToken"))
+            ):
+                # A login page with status 200 would else be an empty bucket, and a plan would leave out what must go.
+                raise ItemError(f"storage=s3: what came is no list of {self._names.url(folder)}: a proxy on the way?")
             yield page
-            if not page.get("IsTruncated"):
+            if not page["IsTruncated"]:
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+            more = {"ContinuationToken": str(following)}
 
 
 @contextlib.contextmanager

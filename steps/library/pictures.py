@@ -6,7 +6,6 @@ import hashlib
 import io
 import warnings
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -48,11 +47,15 @@ class Picture:
     notes: tuple[str, ...] = ()
     bare: bool = False
 
-    @cached_property
+    @property
     def image(self) -> Image.Image:
-        """The pixels: RGB, 8 bits a channel, EXIF rotation applied, transparency laid on white."""
-        with _opened(self.data) as opened:
-            return _rgb(ImageOps.exif_transpose(opened))
+        """The pixels: RGB, 8 bits a channel, EXIF rotation applied, transparency laid on white. Decoded once."""
+        # Not functools.cached_property: its lock is one for all pictures, and threads would decode in turn.
+        found: Image.Image | None = self.__dict__.get("_pixels")
+        if found is None:
+            with _opened(self.data) as opened:
+                found = self.__dict__["_pixels"] = _rgb(ImageOps.exif_transpose(opened))
+        return found
 
     @classmethod
     def of(cls, image: Image.Image) -> Picture:

@@ -84,7 +84,7 @@ def late_id() -> None:
     """A remote job's id is written down when the job is done."""
 
     def faulty(self: remote.RemoteJobs, key: str, provider: str, **how: Any) -> Any:
-        remote_id = self._find(key, provider)[1] or how["create"]()
+        remote_id = self._find(key, provider) or how["create"]()
         failpoint("remote.created")
         while (result := how["poll"](remote_id)) is None:
             self.stop.sleep(how.get("every_s", 1.0))
@@ -97,7 +97,7 @@ def late_id() -> None:
 
 def forgets_id() -> None:
     """A resumed run looks for no id."""
-    remote.RemoteJobs._find = lambda self, key, provider: (None, None)  # type: ignore[method-assign]
+    remote.RemoteJobs._find = lambda self, key, provider: None  # type: ignore[method-assign]
 
 
 def blind() -> None:

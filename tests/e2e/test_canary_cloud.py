@@ -228,6 +228,13 @@ def test_a_strangers_recipe_can_not_have_a_key_sent_to_it(stage: Stage, cloud: C
     assert cloud.elsewhere.requests == []
 
 
+def test_the_doctor_shows_no_key_that_a_server_repeats(stage: Stage, cloud: Cloud) -> None:
+    cloud.servers["openai"].always("models", "401_echo")
+    told = command("doctor", "validate_base_images", "vision=openai", cwd=stage.root, env=cloud.environment)
+    assert told.code == 2, told.text
+    assert CANARY not in told.text
+
+
 def test_the_doctor_shows_no_key(stage: Stage, cloud: Cloud) -> None:
     words = ("profile=cloud", "storage=s3", f"storage.bucket={BUCKET}")
     told = command("doctor", "repair_base_images", *words, cwd=stage.root, env=cloud.environment)

@@ -26,6 +26,7 @@ from runner.errors import (
 from runner.ledger import Ledger
 from runner.limiter import Limiter
 from runner.rates import LimitSettings, Pacer, RateHeaders
+from runner.remote import RemoteJobs
 from runner.stop import Stop
 from tests.support import calls
 
@@ -409,3 +410,46 @@ def test_a_create_that_failed_leaves_a_mark_only_where_the_job_may_exist(
     with pytest.raises(ItemError):
         calls(ledger).job("one", create=create, poll=Vendor().poll, estimate=0.0)
     assert ledger.row("SELECT count(*) FROM remote_jobs")[0] == left
+
+
+def of_run(ledger: Ledger, run: str) -> Calls:
+    """Calls of a run with a budget of its own."""
+    made = calls(ledger, scope=run)
+    made.remote = RemoteJobs(ledger, Stop(), run=run)
+    made._budget = Budget(ledger, BudgetSettings(), scope=run, run=run)
+    return made
+
+
+def spent_by(ledger: Ledger, run: str) -> float:
+    ledger.flush()
+    return Budget(ledger, BudgetSettings(), scope=run, run=run).spent()[0]
+
+
+def test_another_run_that_fetches_a_job_is_credited_nothing(ledger: Ledger) -> None:
+    """The estimate was counted where the job was created, and stays there: it may be too much, never too little."""
+    stopped = Interrupted("stopped")
+    vendor = Vendor(stopped, stopped, "picture")
+    for run in ("first", "second"):
+        with pytest.raises(Interrupted):
+            vendor.run(of_run(ledger, run))
+    assert vendor.run(of_run(ledger, "second")) == "picture of job-1"
+    assert spent_by(ledger, "first") == pytest.approx(0.10)
+    assert spent_by(ledger, "second") == 0.0
+
+
+def test_a_job_that_was_settled_is_not_settled_again_when_its_output_is_gone(ledger: Ledger) -> None:
+    gone = Transient("the output is gone")
+    gone.job_usd = 0.03
+    vendor = Vendor("picture", gone, "picture")
+    vendor.run(of_run(ledger, "run"))
+    with pytest.raises(Transient):
+        vendor.run(of_run(ledger, "run"))
+    assert spent_by(ledger, "run") == pytest.approx(0.03)
+
+
+def test_nonsense_that_may_have_been_billed_counts_at_its_estimate(ledger: Ledger) -> None:
+    bad = BadAnswer("cut off")
+    bad.maybe_billed = True
+    backend = calls(ledger)
+    backend.make(Server(bad, "fine"), estimate=0.25)
+    assert spent(ledger) == pytest.approx(0.26)

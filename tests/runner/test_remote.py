@@ -68,4 +68,4 @@ def test_a_ledger_of_before_keeps_its_jobs(tmp_path: Path) -> None:
     with Ledger(path) as ledger:
         assert RemoteJobs(ledger, Stop(), "first").left() == []
         jobs = RemoteJobs(ledger, Stop(), "first")
-        assert jobs.run("one", "image=fake", create=lambda: "never", poll=lambda found: found) == ("job-1", True)
+        assert jobs.run("one", "image=fake", create=lambda: "never", poll=lambda found: found) == ("job-1", False)

@@ -86,10 +86,10 @@ class Connection:
         answer = self.send(lambda client: client.post(path, cast_to=httpx2.Response, content=body))
         try:
             return answer.json()
-        except ValueError as error:
-            raise BadAnswer(
-                f"openai: no JSON but {answer.text[:80]!r} (is {self.url} the right address?): {error}"
-            ) from error
+        except (ValueError, RecursionError) as error:
+            bad = BadAnswer(f"openai: no JSON but {answer.text[:80]!r} (is {self.url} the right address?): {error}")
+            bad.maybe_billed = True
+            raise bad from error
 
     def send(self, request: Callable[[OpenAI], Any]) -> Any:
         """Make one request by the SDK, through `with_raw_response` or `post`; returns the raw answer.
@@ -194,6 +194,8 @@ def _model_need(key_env: str, url: str, model: str) -> Need:
 
 def _of_status(error: Any) -> CallsheetError:
     status, code = error.status_code, str(error.code or error.type or "")
+    if not OUT_OF_MONEY.fullmatch(code) and OUT_OF_MONEY.fullmatch(str(error.type or "")):
+        code = str(error.type)
     body = error.body if isinstance(error.body, dict) else {}
     text = " ".join(str(body.get("message") or error.message).split())[:300]
     said = f"openai: {status} {code}: {text}"

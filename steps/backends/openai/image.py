@@ -127,32 +127,33 @@ class OpenAIImage:
             if any(word in str(error) for word in REFUSALS):
                 raise Refused(str(error)) from error
             raise
-        return self._reply(raw)
+        return self._reply(raw, request)
 
     def _reference(self, request: ImageRequest) -> bytes:
         assert request.reference is not None
         return as_jpeg(request.reference, long_side=REFERENCE_SIDE, quality=95)
 
-    def _reply(self, raw: Any) -> Reply[MadeImage]:
-        usd = 0.0
+    def _reply(self, raw: Any, request: ImageRequest) -> Reply[MadeImage]:
         try:
             answer = raw.parse()
-            usd = self._cost(answer)
             data = base64.b64decode(answer.data[0].b64_json, validate=True)
             decode(data, "the image that came")
-        except (AttributeError, TypeError, IndexError, ValueError, ItemError) as error:
+        except (AttributeError, TypeError, IndexError, ValueError, RecursionError, ItemError) as error:
             bad = BadAnswer(f"openai: no image in the answer: {str(error)[:200]}")
-            bad.usd = usd
+            bad.maybe_billed = True
             raise bad from error
+        usd = self._cost(answer, request)
         return Reply(MadeImage(data, self._settings.model, usd), usd)
 
-    def _cost(self, answer: ImagesResponse) -> float:
-        """US dollars, from what the server says that it used."""
-        usage, price = answer.usage, self._price
-        if price is None:
-            return 0.0
-        if usage is None:
-            return price.image or 0.0
-        shown = usage.input_tokens_details.image_tokens
-        usd = price.of_tokens(usage.input_tokens - shown, 0, usage.output_tokens) or 0.0
-        return usd + shown * (price.image_input or price.input or 0.0) / 1e6
+    def _cost(self, answer: ImagesResponse, request: ImageRequest) -> float:
+        """US dollars, from what the server says that it used; where it says nothing that makes sense, the estimate."""
+        price, most = self._price, self.estimate(request) or 0.0
+        if price is None or price.image is not None:
+            return most
+        try:
+            usage: Any = answer.usage
+            shown = max(0, int(usage.input_tokens_details.image_tokens))
+            usd = price.of_tokens(max(0, int(usage.input_tokens) - shown), 0, max(0, int(usage.output_tokens)))
+        except (AttributeError, TypeError, ValueError, OverflowError):
+            return most
+        return most if usd is None else usd + shown * (price.image_input or price.input or 0.0) / 1e6

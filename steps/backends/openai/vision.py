@@ -124,24 +124,27 @@ class OpenAIVision:
 
     def _send(self, body: bytes, question: Question) -> Reply[Answer]:
         completion = self._connection.post("/chat/completions", body)
-        usd = None
+        usd: float | None = None
         try:
-            usd, tokens = self._cost(completion)
+            usd, tokens = self._cost(completion, question)
             model = str(completion["model"])
             return Reply(Answer(checked(_text(completion), question), model, usd), usd, tokens)
         except (BadAnswer, Refused) as error:
             error.usd = usd
             raise
         except (KeyError, TypeError, AttributeError) as error:
-            raise BadAnswer(f"openai: the answer is not what the protocol says: {error!r}") from error
+            bad = BadAnswer(f"openai: the answer is not what the protocol says: {error!r}")
+            bad.maybe_billed = True
+            raise bad from error
 
-    def _cost(self, completion: Mapping[str, Any]) -> tuple[float, int]:
-        """US dollars and tokens, from what the server says that it used; compatible ones may say nothing."""
-        usage = completion.get("usage")
-        if usage is None:
-            return 0.0, 0
-        prompt, answer = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
-        cached = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+    def _cost(self, completion: Mapping[str, Any], question: Question) -> tuple[float, int | None]:
+        """US dollars and tokens, from what the server says that it used; where it says nothing that makes sense, the estimate."""
+        try:
+            usage = completion["usage"]
+            prompt, answer = (max(0, int(usage[name])) for name in ("prompt_tokens", "completion_tokens"))
+            cached = max(0, int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0))
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
+            return self.estimate(question) or 0.0, None
         usd = self._price.of_tokens(max(0, prompt - cached), cached, answer) if self._price else None
         return usd or 0.0, prompt + answer
 

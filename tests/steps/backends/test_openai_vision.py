@@ -24,6 +24,7 @@ from runner.exchanges import Exchanges
 from runner.ledger import Ledger
 from runner.rates import RateHeaders
 from steps import judging
+from steps.backends import http
 from steps.backends.openai.client import limits
 from steps.backends.openai.vision import OpenAIVision, OpenAIVisionSettings
 from steps.backends.protocols import Question
@@ -393,3 +394,52 @@ def test_the_headers_limits_are_read_with_care(limit: str, left: str, reset: str
     found = limits(headers).requests_per_minute
     assert found == (None if expected is None else pytest.approx(expected))
     assert limits({}) == RateHeaders()
+
+
+@pytest.mark.parametrize("key", ["sk-abc\r", "sk abc", "sk-“abc”", "sk-abc\n"])
+def test_a_key_that_no_header_takes_is_refused_and_not_told(
+    openai_server: OpenAIServer, ledger: Ledger, vision: Make, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(MisconfiguredRun, match="set it again") as caught:
+        vision(calls(ledger)).ask(question())
+    assert "abc" not in str(caught.value)
+    assert openai_server.requests == []
+
+
+def test_another_vendors_secret_does_not_go_to_this_one(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRIPE_SECRET_KEY", "sk-live")
+    with pytest.raises(MisconfiguredRun, match="begins with OPENAI_"):
+        OpenAIVision(OpenAIVisionSettings(key_env="STRIPE_SECRET_KEY"), calls(ledger)).prepare()
+
+
+@pytest.mark.parametrize("fault", ["no_usage", "cut_json", "html_200"])
+def test_what_is_not_known_counts_at_its_estimate(
+    openai_server: OpenAIServer, ledger: Ledger, vision: Make, fault: str
+) -> None:
+    openai_server.script("chat", fault, "ok")
+    backend = vision(calls(ledger))
+    backend.ask(question())
+    ledger.flush()
+    most = backend.estimate(question()) or 0
+    assert Budget(ledger, BudgetSettings(), scope="scope", run="run").spent()[0] >= most
+
+
+def test_a_price_that_is_no_number_is_refused_and_an_own_file_needs_only_what_differs(
+    ledger: Ledger, vision: Make, tmp_path: Path
+) -> None:
+    own = tmp_path / "prices.yaml"
+    own.write_text("openai: {gpt-4.1-mini: {as_of: 2026-11-20, input: 0.8}}")
+    dearer = vision(calls(ledger), prices=str(own)).estimate(question()) or 0
+    assert dearer > (vision(calls(ledger)).estimate(question()) or 0) > 0
+    own.write_text("openai: {gpt-4.1-mini: {as_of: 2026-11-20, input: .nan}}")
+    with pytest.raises(MisconfiguredRun, match="no number"):
+        vision(calls(ledger), prices=str(own))
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("inf", None), ("nan", None), ("100000000000", 86_400.0), ("-5", None), ("7", 7.0)]
+)
+def test_a_wait_is_a_number_of_at_most_a_day(value: str, seconds: float | None) -> None:
+    assert http.retry_after({"retry-after": value}) == seconds
+    assert http.retry_after({"retry-after-ms": "inf"}) is None
