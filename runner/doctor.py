@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runner.rates import LimitSettings
+
 
 @dataclass(frozen=True)
 class Need:
@@ -20,3 +22,17 @@ class Need:
     what: str
     met: bool
     advice: str = ""
+
+
+def limits_need(settings: LimitSettings) -> Need:
+    """For `callsheet doctor`: how fast it may be called."""
+    named = [
+        f"{value:g} {what}"
+        for value, what in (
+            (settings.requests_per_minute, "requests a minute"),
+            (settings.tokens_per_minute, "tokens a minute"),
+            (settings.concurrency, "at once"),
+        )
+        if value is not None
+    ]
+    return Need(f"limits: {', '.join(named) or 'as the provider says'}", met=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.calls import Calls, Reply
-from runner.doctor import Need
+from runner.doctor import Need, limits_need
 from runner.errors import CallsheetError, ItemError, MisconfiguredRun, Refused, Transient
 from runner.exchanges import Exchanges
 from runner.params import at_least, between, one_of, param
@@ -95,8 +95,7 @@ class ReplicateImage:
             if REPLICATE.fault(settings.key_env, url) is None:
                 yield _model_need(settings, url, name)
             yield _price_need(settings, name)
-        limit = settings.limits.requests_per_minute
-        yield Need(f"at most {limit:g} requests a minute" if limit else "requests a minute: no limit is set", met=True)
+        yield limits_need(settings.limits)
 
     @property
     def identity(self) -> str:

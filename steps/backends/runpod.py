@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.calls import Calls, Reply
-from runner.doctor import Need
+from runner.doctor import Need, limits_need
 from runner.errors import BadAnswer, CallsheetError, ItemError, MisconfiguredRun, Transient
 from runner.exchanges import Exchanges
 from runner.params import a_path, at_least, between, param
@@ -96,6 +96,7 @@ class RunPodImage:
         if settings.gpu_usd_per_hour is None:
             advice = "unknown: budget.usd can't be used without one (gpu_usd_per_hour)"
             yield Need("price of the GPU", met=True, advice=advice)
+        yield limits_need(settings.limits)
 
     @property
     def identity(self) -> str:

@@ -16,7 +16,7 @@ from runner.calls import Calls
 from runner.doctor import Need
 from runner.errors import BadAnswer, CallsheetError, ItemError, MisconfiguredRun, ProviderStopped
 from runner.exchanges import Exchanges
-from runner.rates import LimitSettings, RateHeaders
+from runner.rates import RateHeaders
 from steps.backends import http
 from steps.backends.credentials import Vendor
 from steps.backends.prices import Price
@@ -159,20 +159,6 @@ def warn_of_end(model: str, price: Price | None) -> None:
     if left <= WARN_DAYS:
         named = f"; its successor is {price.successor}" if price.successor else ""
         log.warning("openai: %s is shut down on %s, as announced on %s%s", model, price.ends, price.as_of, named)
-
-
-def limits_need(settings: LimitSettings) -> Need:
-    """For `callsheet doctor`: how fast it may be called."""
-    named = [
-        f"{value:g} {what}"
-        for value, what in (
-            (settings.requests_per_minute, "requests a minute"),
-            (settings.tokens_per_minute, "tokens a minute"),
-            (settings.concurrency, "at once"),
-        )
-        if value is not None
-    ]
-    return Need(f"limits: {', '.join(named) or 'as the headers of its answers say'}", met=True)
 
 
 def _model_need(key_env: str, url: str, model: str) -> Need:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from runner.calls import Calls, Reply
-from runner.doctor import Need
+from runner.doctor import Need, limits_need
 from runner.errors import BadAnswer, ItemError, Refused, Transient
 from runner.params import at_least, one_of, param
 from runner.rates import LimitSettings
@@ -67,7 +67,7 @@ class OpenAIImage:
         """For `callsheet doctor`."""
         price = prices.read(settings.prices, "openai", settings.model)
         yield from edge.needs(settings.key_env, settings.base_url, settings.model, price)
-        yield edge.limits_need(settings.limits)
+        yield limits_need(settings.limits)
 
     @property
     def identity(self) -> str:

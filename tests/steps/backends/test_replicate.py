@@ -622,7 +622,7 @@ def test_doctor_names_key_models_prices_and_limits(replicate_server: ReplicateSe
     assert not told["model me/none"].met
     assert told[f"price of {DEV}: $0.025 an image, as of 2025-06-01"].met
     assert told["price of me/none"].advice.startswith("unknown")
-    assert told["at most 600 requests a minute"].met
+    assert told["limits: 600 requests a minute"].met
     assert keyed_hosts(replicate_server, KEY) == {"127.0.0.1"}
 
 
