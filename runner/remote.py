@@ -83,7 +83,10 @@ class RemoteJobs:
             first = self._uncorrected(key)
             remote_id = self._find(key, provider)
             if remote_id is None:
-                remote_id, first = self._create(key, provider, create), True
+                elsewhere = self._owner(key) not in (None, self._run)
+                remote_id = self._create(key, provider, create)
+                # A lost create that is found again was counted by the run that lost it.
+                first = not (elsewhere and isinstance(remote_id, FoundJob))
             result = self._waited(lambda: poll(remote_id), first, every_s)
             self._note(key, provider, "done", remote_id)
         finally:
@@ -94,6 +97,10 @@ class RemoteJobs:
         """Whether this run has counted the job at its estimate, and not yet at its cost."""
         row = self._ledger.row("SELECT state, run FROM remote_jobs WHERE key = ?", (key,))
         return row is not None and tuple(row) == ("running", self._run)
+
+    def _owner(self, key: str) -> str | None:
+        row = self._ledger.row("SELECT run FROM remote_jobs WHERE key = ?", (key,))
+        return None if row is None else row[0]
 
     def _waited(self, poll: Callable[[], T | None], first: bool, every_s: float) -> T:
         try:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.contract.storage_servers import moto  # noqa: F401 - a fixture
 from tests.e2e.stage import Stage, Told, command
 from tests.fakes.openai import OpenAIServer
 from tests.fakes.replicate import ReplicateServer
@@ -123,19 +124,8 @@ def _strays(server: FakeServer[Any], own: str) -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def cloud(moto: str) -> Iterator[Cloud]:
+def cloud(moto: str) -> Iterator[Cloud]:  # noqa: F811 - the fixture above
     import boto3
 
     with contextlib.ExitStack() as held:

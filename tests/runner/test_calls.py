@@ -26,7 +26,7 @@ from runner.errors import (
 from runner.ledger import Ledger
 from runner.limiter import Limiter
 from runner.rates import LimitSettings, Pacer, RateHeaders
-from runner.remote import RemoteJobs
+from runner.remote import FoundJob, RemoteJobs
 from runner.stop import Stop
 from tests.support import calls
 
@@ -445,6 +445,20 @@ def test_a_job_that_was_settled_is_not_settled_again_when_its_output_is_gone(led
     with pytest.raises(Transient):
         vendor.run(of_run(ledger, "run"))
     assert spent_by(ledger, "run") == pytest.approx(0.03)
+
+
+def test_a_lost_create_that_another_run_finds_again_credits_it_nothing(ledger: Ledger) -> None:
+    """The first was killed while it created; the second finds the job at the vendor's, and it has failed."""
+    statement = (
+        "INSERT INTO remote_jobs (key, provider, state, remote_id, at, run) VALUES (?, ?, 'creating', NULL, 1, ?)"
+    )
+    ledger.execute(statement, ("one", "fake", "first"))
+    failed = ItemError("out of memory")
+    failed.job_usd = 0.0
+    vendor = Vendor(failed)
+    with pytest.raises(ItemError, match="out of memory"):
+        of_run(ledger, "second").job("one", create=lambda: FoundJob("job-1"), poll=vendor.poll, estimate=0.10)
+    assert spent_by(ledger, "second") == 0.0
 
 
 def test_nonsense_that_may_have_been_billed_counts_at_its_estimate(ledger: Ledger) -> None:
