@@ -132,6 +132,16 @@ class RecordingMirror:
         data = self.objects.get(str(key))
         return None if data is None or hashlib.sha256(data).hexdigest() != sha256 else self._stored(str(key), data)
 
+    def find(self, key: PurePosixPath) -> StoredObject | None:
+        data = self.objects.get(str(key))
+        return None if data is None else self._stored(str(key), data)
+
+    def get(self, item: StoredObject) -> bytes:
+        if str(item.key) not in self.objects:
+            raise ItemError(f"mirror:{item.key} is gone")
+        self._expect(item)
+        return self.objects[str(item.key)]
+
     def to_trash(self, item: StoredObject, action: str) -> bool:
         self._note("to_trash", str(item.key))
         kept = f"{action}/{item.key}"
@@ -182,6 +192,13 @@ class RecordingMirror:
 
     def trash_address(self, action: str) -> str:
         return f"mirror-trash:{action}/"
+
+    def url(self, key: PurePosixPath) -> str | None:
+        return f"https://mirror.example/{key}"
+
+    def path_of(self, url: str) -> PurePosixPath | None:
+        found = url.removeprefix("https://mirror.example/")
+        return None if found == url else PurePosixPath(found)
 
     def _stored(self, key: str, data: bytes) -> StoredObject:
         return StoredObject(PurePosixPath(key), len(data), hashlib.sha256(data).hexdigest()[:32])

@@ -30,6 +30,14 @@ class LocalStorage:
         """None."""
         return None
 
+    def find(self, key: PurePosixPath) -> StoredObject | None:  # noqa: ARG002 - the protocol's
+        """None."""
+        return None
+
+    def get(self, item: StoredObject) -> bytes:
+        """Never called: there are no objects."""
+        raise AssertionError(f"{item.key} is not in a local library's mirror")
+
     def to_trash(self, item: StoredObject, action: str) -> bool:  # noqa: ARG002 - the protocol's
         """Nowhere: a plan that was made with another storage names objects that this one does not have."""
         return False
@@ -64,3 +72,11 @@ class LocalStorage:
     def trash_address(self, action: str) -> str:
         """The path of the files' own trash, below the library."""
         return f".callsheet/trash/{action}/"
+
+    def url(self, key: PurePosixPath) -> str | None:  # noqa: ARG002 - the protocol's
+        """None."""
+        return None
+
+    def path_of(self, url: str) -> PurePosixPath | None:  # noqa: ARG002 - the protocol's
+        """No address is in a mirror that there is not."""
+        return None

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from runner.calls import Calls
@@ -25,12 +25,15 @@ from steps.backends.credentials import TRUSTED, trusted
 from steps.backends.s3_access import Access, access
 from steps.backends.s3_errors import Missing, Unmet, sorted_out
 from steps.backends.s3_names import Names, clean_folder, clean_trash
+from steps.backends.s3_urls import Addresses
 from steps.library.mirror import StoredObject
 
 SHA256 = "callsheet-sha256"
 CHUNK_BYTES = 1 << 20
+LARGEST_BYTES = 256 << 20
 LOOK_CONNECT_S, LOOK_READ_S = 3.0, 5.0
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+K = TypeVar("K")
 WHEN = ("when_supported", "when_required")
 
 
@@ -93,6 +96,7 @@ class S3Storage:
         self._calls = calls
         self._access = access()
         self._names = Names.of(settings.bucket, settings.prefix, settings.trash_prefix)
+        self._addresses = Addresses(settings.bucket, settings.endpoint_url, settings.region or self._access.region)
         self._opening = threading.Lock()
         self._opened: Any = None
 
@@ -134,6 +138,20 @@ class S3Storage:
         except Missing:
             return None
         return item if digest == sha256 else None
+
+    def find(self, key: PurePosixPath) -> StoredObject | None:
+        """By HeadObject."""
+        return self._head(self._names.key(key), key)
+
+    def get(self, item: StoredObject) -> bytes:
+        """Read an object whole, if it still is the one that was seen."""
+        full = self._names.key(item.key)
+        if item.size > LARGEST_BYTES:
+            raise ItemError(f"{self._names.url(full)} has {item.size} bytes: at most {LARGEST_BYTES} are fetched")
+        data, standing = self._fetched(full, item.key, bytearray, bytearray.extend)
+        if not _same(standing, item):
+            raise ItemError(f"{self._names.url(full)} has changed since it was listed")
+        return bytes(data)
 
     def to_trash(self, item: StoredObject, action: str) -> bool:
         """Copy an object with its metadata to the trash, if it still is what the plan saw."""
@@ -226,6 +244,15 @@ class S3Storage:
         """As s3://bucket/prefix/."""
         return self._names.url(self._names.trash_folder(action))
 
+    def url(self, key: PurePosixPath) -> str | None:
+        """The object's web address, as the documents note it."""
+        return self._addresses.url(self._names.key(key))
+
+    def path_of(self, url: str) -> PurePosixPath | None:
+        """Of a web address of this bucket in any form, or s3://."""
+        key = self._addresses.key(url)
+        return None if key is None or not key.startswith(self._names.prefix) else self._names.path(key)
+
     @property
     def _client(self) -> Any:
         """One for all threads; made when the first request is."""
@@ -256,16 +283,24 @@ class S3Storage:
 
     def _read(self, full: str, key: PurePosixPath) -> tuple[str, StoredObject]:
         """The SHA-256 of an object's bytes, and the object that they were read from."""
+        digest, standing = self._fetched(full, key, hashlib.sha256, lambda digest, chunk: digest.update(chunk))
+        return digest.hexdigest(), standing
+
+    def _fetched(
+        self, full: str, key: PurePosixPath, new: Callable[[], K], take: Callable[[K, bytes], object]
+    ) -> tuple[K, StoredObject]:
+        """Read an object by chunks into something new, for each try; returns it, and the object that it was read from."""
         what = f"storage=s3: get_object {self._names.url(full)}"
 
-        def send() -> tuple[str, StoredObject]:
-            digest = hashlib.sha256()
+        def send() -> tuple[K, StoredObject]:
+            kept = new()
             with _sorting(what):
                 answer = self._client.get_object(Bucket=self._names.bucket, Key=full)
                 with contextlib.closing(answer["Body"]) as body:
                     for chunk in body.iter_chunks(CHUNK_BYTES):
-                        digest.update(chunk)
-            return digest.hexdigest(), _stored(key, answer, "ContentLength")
+                        self._calls.stop.check()
+                        take(kept, chunk)
+            return kept, _stored(key, answer, "ContentLength")
 
         return self._calls.free(send)
 

@@ -32,6 +32,18 @@ class Storage(Protocol):
         """The object at a key if that is its content, byte for byte; else None."""
         ...
 
+    def find(self, key: PurePosixPath) -> StoredObject | None:
+        """The object at a key, or None."""
+        ...
+
+    def get(self, item: StoredObject) -> bytes:
+        """The bytes of an object.
+
+        Raises:
+            ItemError: It is gone, another one stands there, or it is too large.
+        """
+        ...
+
     def to_trash(self, item: StoredObject, action: str) -> bool:
         """Copy one object to the trash of `action`; the object itself stays.
 
@@ -91,4 +103,12 @@ class Storage(Protocol):
 
     def trash_address(self, action: str) -> str:
         """Where the trash of `action` is, for people."""
+        ...
+
+    def url(self, key: PurePosixPath) -> str | None:
+        """The address that a manifest notes for a key; None where nothing mirrors the library."""
+        ...
+
+    def path_of(self, url: str) -> PurePosixPath | None:
+        """The key that an address in a manifest names; None for one that is not in this mirror, which is never touched."""
         ...

@@ -100,6 +100,7 @@ class LosesAnswers:
 
     def __init__(self, calls: Any) -> None:
         self._calls = calls
+        self.stop = calls.stop
 
     def free(self, send: Callable[[], Any]) -> Any:
         answers: list[Any] = []
@@ -317,3 +318,29 @@ def test_an_action_has_its_own_trash(place: Place) -> None:
 def test_addresses_name_the_place(place: Place) -> None:
     assert place.storage.address(KEY).endswith(str(KEY))
     assert place.storage.trash_address(ACTION).endswith(f"{ACTION}/")
+
+
+def test_an_object_is_found_and_read(place: Place) -> None:
+    assert place.storage.find(KEY) is None
+    item = place.given(b"some bytes")
+    assert place.storage.find(KEY) == item
+    assert place.storage.get(item) == b"some bytes"
+
+
+@pytest.mark.parametrize("later", [None, b"two"])
+def test_an_object_that_changed_is_not_read(place: Place, later: bytes | None) -> None:
+    item = place.given(b"one")
+    if later is None:
+        place.shelf.remove(str(KEY))
+    else:
+        place.shelf.write(str(KEY), later)
+    with pytest.raises(ItemError):
+        place.storage.get(item)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_manifests_address_leads_back_to_the_key(place: Place, name: str) -> None:
+    url = place.storage.url(HOME / name)
+    assert url is not None
+    assert place.storage.path_of(url) == HOME / name
+    assert place.storage.path_of("https://elsewhere.example/actors/0001_bek/1.jpg") is None
