@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,13 +22,14 @@ from steps import judging
 from steps.backends.protocols import ImageMaker, Vision
 from steps.library import layout, made
 from steps.library.actors import Actor, Library
-from steps.library.journal import DONE, FAILED, INTENT, MADE, STAGED, UNDOING, UNDONE, ActionRecord, Journal
+from steps.library.journal import DONE, FAILED, INTENT, MADE, STAGED, UNDOING, UNDONE, ActionRecord, Arrival, Journal
 from steps.library.made import MadeRecord
 from steps.library.mirror import Storage
+from steps.library.pictures import Picture
 from steps.library.plans import ActionPlan, PlannedAction, library_id, read_plan
 from steps.library.thumbnails import thumbnail
 from steps.library.transaction import Replacement, sweep_own
-from steps.making import Maker
+from steps.making import Maker, NonePassed, Order
 
 EXECUTED = "executed.json"
 # More of the library than this goes only with force=true.
@@ -80,7 +81,8 @@ class Execute:
         self._library = Library(context.data)
         self._journal = Journal(context.ledger)
         self._replacement = Replacement(context.data, self._journal, context.operations, storage)
-        self._maker = Maker(vision, image, self._replacement, self._journal, context.operations)
+        self._vision = vision
+        self._maker = Maker(image, self._replacement, self._journal, context.operations)
         self._held = ExitStack()
         self._warnings: list[str] = []
 
@@ -132,16 +134,34 @@ class Execute:
             raise ItemError("was taken back by `callsheet undo`: make a new plan")
         if state == FAILED:
             raise ItemError("no image passed in an earlier try: make a new plan")
-        if state in (INTENT, STAGED) or (state == MADE and not self._maker.waits(record)):
-            params = self._params
-            record = self._maker.make(
-                self._actor(action), action, record, attempts=params.attempts, prompt=params.prompt
-            )
-            state = MADE
+        if state in (INTENT, STAGED) or (state == MADE and not self._replacement.waits(record, record.arrivals[0])):
+            record, state = self._made(action, record), MADE
         if state == MADE:
             self._check(action, record)
         self._replacement.finish(record)
         return _executed(action, record, done=True)
+
+    def _made(self, action: PlannedAction, record: ActionRecord) -> ActionRecord:
+        """The record with a verified image."""
+        actor = self._actor(action)
+        order = Order(action.make, self._look_for(actor), self._params.attempts, judging.facts_of(actor))
+        try:
+            record = self._maker.make(record, record.arrivals[0], order)
+        except NonePassed as error:
+            self._journal.note(error.record, FAILED)
+            raise ItemError(
+                f"none of {error.attempts} new images passed, the old one stays: {error.reasons}"
+            ) from error
+        self._journal.note(record, MADE)
+        failpoint("execute.made")
+        return record
+
+    def _look_for(self, actor: Actor) -> Callable[[Picture], str | None]:
+        def look(picture: Picture) -> str | None:
+            assessment = judging.assess(self._vision, actor, picture, self._params.prompt)
+            return None if assessment.good else assessment.reason
+
+        return look
 
     def _begun(self, action: PlannedAction, record: ActionRecord) -> tuple[str, ActionRecord]:
         """How far the action has come, written down before anything else where it is new."""
@@ -207,9 +227,9 @@ class Execute:
             library=str(self._context.data.resolve()),
             actor_name=action.actor_name,
             action=action.action,
-            target=target,
             files=action.files,
             keys=action.keys,
+            arrivals=(Arrival(target),),
             judged=action.judged,
             former=made.read(self._context.data, action.actor_name),
         )
@@ -260,7 +280,7 @@ class Execute:
             return state, record
         if state == FAILED:
             # None passed; a new run is a new chance.
-            state, record = INTENT, replace(record, attempts=0, image=None)
+            state, record = INTENT, replace(record, arrivals=(Arrival(record.arrivals[0].path),))
         record = replace(record, run=self._context.run)
         self._journal.note(record, state)
         return state, record
@@ -340,6 +360,7 @@ class Execute:
 
 
 def _executed(action: PlannedAction, record: ActionRecord, *, done: bool) -> Executed:
+    arrival = record.arrivals[0]
     return Executed(
         actor_id=action.actor_id,
         actor_name=action.actor_name,
@@ -347,10 +368,10 @@ def _executed(action: PlannedAction, record: ActionRecord, *, done: bool) -> Exe
         reason=action.reason,
         done=done,
         trashed=len(record.files),
-        target=record.target,
+        target=arrival.path,
         judged=action.judged[0] if action.judged else None,
-        image=record.image,
-        images_made=record.attempts + 1 if done else 0,
+        image=arrival.made,
+        images_made=arrival.attempts + 1 if done else 0,
         id=record.id,
         objects=len(record.keys),
     )

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from runner.ledger import Ledger
@@ -26,14 +26,46 @@ UNTOUCHED = (INTENT, STAGED, MADE, FAILED)
 
 
 @dataclass(frozen=True)
+class Arrival:
+    """A file that an action puts into the library and its mirror.
+
+    Attributes:
+        path: Below the library.
+        slot: Tells the action's arrivals apart; its place in staging follows from it.
+        attempts: Images that were made for it and did not pass.
+        made: The file, once it waits in staging.
+        passed: It was looked at there, and is good.
+        upload: Whether it goes to the mirror too, or came from there.
+    """
+
+    path: str
+    slot: int = 0
+    attempts: int = 0
+    made: MadeRecord | None = None
+    passed: bool = False
+    upload: bool = True
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """A small text file of ours that an action changes: from `before` (None where it was not there) to `after`."""
+
+    path: str
+    before: str | None
+    after: str
+
+
+@dataclass(frozen=True)
 class ActionRecord:
     """An action as the ledger holds it: all that is needed to finish it or to take it back.
 
     Attributes:
+        files: What goes to the trash.
+        keys: What goes to the mirror's trash.
+        arrivals: What comes.
+        rewrite: The manifest that changes, if one does.
         judged: The image that was judged (path and SHA-256), or None where there was none.
-        attempts: Images that were made and did not pass.
-        image: The new image, once one is made.
-        former: The record of the base image of ours that it replaces, if that was one.
+        former: The record of the base image of ours that the new one replaces, if that was one.
     """
 
     id: str
@@ -42,13 +74,17 @@ class ActionRecord:
     library: str
     actor_name: str
     action: str
-    target: str
-    files: tuple[PlannedFile, ...]
-    keys: tuple[PlannedKey, ...]
+    files: tuple[PlannedFile, ...] = ()
+    keys: tuple[PlannedKey, ...] = ()
+    arrivals: tuple[Arrival, ...] = ()
+    rewrite: Rewrite | None = None
     judged: tuple[str, str] | None = None
-    attempts: int = 0
-    image: MadeRecord | None = None
     former: MadeRecord | None = None
+
+    def with_arrival(self, arrival: Arrival) -> ActionRecord:
+        """The record with one arrival as it is now."""
+        now = tuple(arrival if one.slot == arrival.slot else one for one in self.arrivals)
+        return replace(self, arrivals=now)
 
 
 class Journal:
@@ -115,10 +151,20 @@ class Journal:
 
 def _record_from(text: str) -> ActionRecord:
     value: dict[str, Any] = json.loads(text)
+    if "target" in value:
+        # As it was written before an action could bring more than one file.
+        only = {"path": value.pop("target"), "attempts": value.pop("attempts"), "made": value.pop("image")}
+        value["arrivals"] = [only]
     value["files"] = tuple(PlannedFile(**file) for file in value["files"])
     value["keys"] = tuple(PlannedKey(**key) for key in value["keys"])
+    value["arrivals"] = tuple(
+        Arrival(**{**arrival, "made": _made_from(arrival["made"])}) for arrival in value["arrivals"]
+    )
+    value["rewrite"] = Rewrite(**value["rewrite"]) if value.get("rewrite") else None
     value["judged"] = None if value["judged"] is None else tuple(value["judged"])
-    for name in ("image", "former"):
-        made: Mapping[str, Any] | None = value[name]
-        value[name] = None if made is None else MadeRecord(**made)
+    value["former"] = _made_from(value["former"])
     return ActionRecord(**value)
+
+
+def _made_from(value: Mapping[str, Any] | None) -> MadeRecord | None:
+    return None if value is None else MadeRecord(**value)

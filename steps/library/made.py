@@ -1,4 +1,4 @@
-"""What we made: a small record for each base image of ours, so that it is preferred and where it came from stays known."""
+"""What we made: a small record for each image of ours, so that where it came from stays known, and a base image is preferred."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from steps.library import layout
 
 @dataclass(frozen=True)
 class MadeRecord:
-    """Where a base image came from."""
+    """Where an image came from; `usd` is what it cost."""
 
     sha256: str
     model: str
@@ -21,6 +21,7 @@ class MadeRecord:
     seed: int
     action: str
     made_at: str
+    usd: float = 0.0
 
 
 def path_of(root: Path, name: str) -> Path:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from runner.errors import ItemError
 from runner.failpoints import failpoint
 from runner.operations import Operations
-from steps.library.journal import DONE, UNDOING, ActionRecord
+from steps.library.journal import DONE, UNDOING, ActionRecord, Arrival
 from steps.library.mirror import Storage, StoredObject
 from steps.library.plans import PlannedKey
 
@@ -28,7 +28,7 @@ class Mirrored:
         self._operations = operations
 
     def check_unchanged(self, record: ActionRecord) -> None:
-        """Every object that goes must be what the plan saw, and nothing may stand where the new image goes.
+        """Every object that goes must be what the plan saw, and nothing may stand where a new image goes.
 
         Raises:
             ItemError: Something changed since.
@@ -40,9 +40,9 @@ class Mirrored:
                 raise ItemError(f"{key.key} is not in the library's mirror: make a new plan")
             if standing != _stored(key):
                 raise ItemError(f"{self._address(standing.key)} has changed since the plan was made: make a new plan")
-        target = PurePosixPath(record.target)
-        if target in there and _planned(record, target) is None:
-            raise ItemError(f"{self._address(target)} has appeared since the plan was made: make a new plan")
+        for target in _coming(record):
+            if target in there and _planned(record, target) is None:
+                raise ItemError(f"{self._address(target)} has appeared since the plan was made: make a new plan")
 
     def to_trash(self, record: ActionRecord) -> None:
         """Copy what goes to the mirror's trash."""
@@ -55,20 +55,22 @@ class Mirrored:
                 # Somebody deleted, between two tries, what was to go anyway.
                 self._operations.record("missing", self._address(item.key), action=record.id)
 
-    def put(self, record: ActionRecord, data: bytes) -> None:
-        """Store the new image."""
-        assert record.image is not None
-        target = PurePosixPath(record.target)
-        if self._storage.put(target, data, "image/jpeg", replaces=_planned(record, target)):
+    def put(self, record: ActionRecord, arrival: Arrival, data: bytes) -> None:
+        """Store a new image."""
+        assert arrival.made is not None
+        target = PurePosixPath(arrival.path)
+        media_type = "image/png" if target.suffix.lower() == ".png" else "image/jpeg"
+        if self._storage.put(target, data, media_type, replaces=_planned(record, target)):
             self._operations.record(
-                "put", self._address(target), action=record.id, sha256=record.image.sha256, seed=record.image.seed
+                "put", self._address(target), action=record.id, sha256=arrival.made.sha256, seed=arrival.made.seed
             )
             failpoint("mirror.put")
 
     def delete(self, record: ActionRecord) -> None:
-        """Delete what is in the trash; what stood at the new image's key was replaced by it."""
+        """Delete what is in the trash; what stood at a new image's key was replaced by it."""
+        replaced = set(_coming(record))
         for key in record.keys:
-            if key.key != record.target:
+            if PurePosixPath(key.key) not in replaced:
                 self._delete(_stored(key), record)
 
     def trash_address(self, record: ActionRecord) -> str:
@@ -79,13 +81,14 @@ class Mirrored:
         """Why the action's objects can't be put back (something changed since), or None."""
         there = self._there(record)
         kept = {item.key: item for item in self._storage.in_trash(record.id)}
-        target = PurePosixPath(record.target)
-        # What an undo before has put back already is not looked at again: a copy may have another ETag than the plan saw.
-        returned = state == UNDOING and _planned(record, target) is not None and target not in kept
-        if target in there and not returned and not self._is_known(there[target], record, kept):
-            return f"{self._address(target)} has changed since"
+        coming = {PurePosixPath(arrival.path): arrival for arrival in record.arrivals if arrival.upload}
+        for target, arrival in coming.items():
+            # What an undo before has put back already is not looked at again: a copy may have another ETag than the plan saw.
+            returned = state == UNDOING and _planned(record, target) is not None and target not in kept
+            if target in there and not returned and not self._is_known(there[target], record, arrival, kept):
+                return f"{self._address(target)} has changed since"
         for item in kept.values():
-            if item.key != target and item.key in there and not self._storage.can_return(item, record.id):
+            if item.key not in coming and item.key in there and not self._storage.can_return(item, record.id):
                 return f"{self._address(item.key)} has appeared since"
         for key in record.keys if state == DONE else ():
             path = PurePosixPath(key.key)
@@ -94,9 +97,11 @@ class Mirrored:
         return None
 
     def undo(self, record: ActionRecord) -> PutBack:
-        """Take away the new image, put back what the trash holds, then empty it."""
+        """Take away the new images, put back what the trash holds, then empty it."""
         kept = list(self._storage.in_trash(record.id))
-        self._take_away(record, {item.key for item in kept})
+        for arrival in record.arrivals:
+            if arrival.upload:
+                self._take_away(record, arrival, {item.key for item in kept})
         for item in kept:
             self._storage.restore(item, record.id)
             self._operations.record("restore", self._address(item.key), action=record.id)
@@ -109,12 +114,12 @@ class Mirrored:
         gone = [PurePosixPath(key.key) for key in record.keys if PurePosixPath(key.key) not in there]
         return PutBack(len(kept), tuple(self._address(key) for key in gone))
 
-    def _take_away(self, record: ActionRecord, kept: set[PurePosixPath]) -> None:
-        """Delete the new image if it is still ours. Where an object stood that has left the trash again, that one stands there now."""
-        target = PurePosixPath(record.target)
-        if record.image is None or (_planned(record, target) is not None and target not in kept):
+    def _take_away(self, record: ActionRecord, arrival: Arrival, kept: set[PurePosixPath]) -> None:
+        """Delete a new image if it is still ours. Where an object stood that has left the trash again, that one stands there now."""
+        target = PurePosixPath(arrival.path)
+        if arrival.made is None or (_planned(record, target) is not None and target not in kept):
             return
-        ours = self._storage.holding(target, record.image.sha256)
+        ours = self._storage.holding(target, arrival.made.sha256)
         if ours is not None:
             self._delete(ours, record)
 
@@ -125,19 +130,36 @@ class Mirrored:
         if deleted:
             failpoint("mirror.deleted")
 
-    def _is_known(self, standing: StoredObject, record: ActionRecord, kept: dict[PurePosixPath, StoredObject]) -> bool:
-        """Whether what stands at the new image's key is the object that the plan saw, its copy put back, or the new image."""
+    def _is_known(
+        self,
+        standing: StoredObject,
+        record: ActionRecord,
+        arrival: Arrival,
+        kept: dict[PurePosixPath, StoredObject],
+    ) -> bool:
+        """Whether what stands at a new image's key is the object that the plan saw, its copy put back, or the new image."""
         if standing == _planned(record, standing.key):
             return True
-        if record.image is not None and self._storage.holding(standing.key, record.image.sha256) is not None:
+        if arrival.made is not None and self._storage.holding(standing.key, arrival.made.sha256) is not None:
             return True
         return standing.key in kept and self._storage.can_return(kept[standing.key], record.id)
 
     def _there(self, record: ActionRecord) -> dict[PurePosixPath, StoredObject]:
-        return {item.key: item for item in self._storage.inventory(PurePosixPath("actors", record.actor_name))}
+        """What stands in the actor's folder, and where the record names keys elsewhere."""
+        home = PurePosixPath("actors", record.actor_name)
+        there = {item.key: item for item in self._storage.inventory(home)}
+        for key in record.keys:
+            path = PurePosixPath(key.key)
+            if not path.is_relative_to(home) and (found := self._storage.find(path)) is not None:
+                there[path] = found
+        return there
 
     def _address(self, key: PurePosixPath) -> str:
         return self._storage.address(key)
+
+
+def _coming(record: ActionRecord) -> list[PurePosixPath]:
+    return [PurePosixPath(arrival.path) for arrival in record.arrivals if arrival.upload]
 
 
 def _planned(record: ActionRecord, key: PurePosixPath) -> StoredObject | None:

@@ -1,8 +1,8 @@
 """Replacing an actor's images so that nothing is ever lost, whatever moment the process dies at.
 
-The order: intent with the full inventory -> the new image made aside and verified -> mirror objects copied to the mirror's trash -> local
-files moved to the trash -> the new image moved into its place and put into the mirror -> mirror objects deleted -> done. Every operation may be
-repeated, and a resumed action rolls forward from the state that the ledger holds. `undo` walks back the same way.
+The order: intent with the full inventory -> new images made aside and verified -> mirror objects copied to the mirror's trash -> local
+files moved to the trash -> new images moved into their places and put into the mirror -> the manifest written -> mirror objects deleted ->
+done. Every operation may be repeated, and a resumed action rolls forward from the state that the ledger holds. `undo` walks back the same way.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from runner import files
@@ -20,7 +20,17 @@ from runner.failpoints import failpoint
 from runner.operations import Operations
 from runner.run import now
 from steps.library import layout, made
-from steps.library.journal import DONE, MOVING, UNDOING, UNDONE, UNTOUCHED, ActionRecord, Journal
+from steps.library.journal import (
+    DONE,
+    MOVING,
+    UNDOING,
+    UNDONE,
+    UNTOUCHED,
+    ActionRecord,
+    Arrival,
+    Journal,
+    Rewrite,
+)
 from steps.library.mirror import Storage
 from steps.library.mirroring import Mirrored
 from steps.library.plans import PlannedFile, PlannedKey
@@ -47,12 +57,18 @@ class Replacement:
         self._operations = operations
         self._mirrored = Mirrored(storage, operations)
 
-    def staged(self, action_id: str) -> Path:
-        """Where the new image waits, on the library's own disk so that moving it is one rename."""
-        return self._root / layout.OWN / "staging" / f"{action_id}.jpg"
+    def staged(self, action_id: str, arrival: Arrival) -> Path:
+        """Where a new image waits, on the library's own disk so that moving it is one rename."""
+        name = f"{action_id}-{arrival.slot}{PurePosixPath(arrival.path).suffix}"
+        return self._root / layout.OWN / "staging" / name
+
+    def waits(self, record: ActionRecord, arrival: Arrival) -> bool:
+        """Whether the image of an earlier try is in staging, whole."""
+        path = self.staged(record.id, arrival)
+        return arrival.made is not None and path.is_file() and files.sha256_of(path) == arrival.made.sha256
 
     def check_unchanged(self, record: ActionRecord) -> None:
-        """Every file that goes must be what the plan saw, and nothing may stand where the new image goes.
+        """Every file that goes must be what the plan saw, and nothing may stand where a new image goes.
 
         Raises:
             ItemError: Something changed since.
@@ -68,18 +84,21 @@ class Replacement:
                 raise ItemError(
                     f"{path.parent} can't be written, so {file.path} can't be moved: change its permissions"
                 )
-        if record.target not in planned and (self._root / record.target).exists():
-            raise ItemError(f"{record.target} has appeared since the plan was made: make a new plan")
+        for arrival in record.arrivals:
+            if arrival.path not in planned and os.path.lexists(self._root / arrival.path):
+                raise ItemError(f"{arrival.path} has appeared since the plan was made: make a new plan")
+        if record.rewrite is not None and self._text_of(record.rewrite) != record.rewrite.before:
+            raise ItemError(f"{record.rewrite.path} has changed since the plan was made: make a new plan")
         self._mirrored.check_unchanged(record)
 
     def finish(self, record: ActionRecord) -> None:
-        """Roll an action with a verified image forward to its end.
+        """Roll an action whose images are verified forward to its end.
 
         Raises:
             HalfDone: A file or object is in the way; the same command goes on once it is moved.
             OSError: The disk failed.
         """
-        if record.image is None:
+        if any(arrival.made is None for arrival in record.arrivals):
             raise ItemError(f"{record.actor_name}: has no new image: nothing was moved")
         self._journal.note(record, MOVING)
         try:
@@ -96,9 +115,13 @@ class Replacement:
         self._mirrored.to_trash(record)
         for file in record.files:
             self._to_trash(record, file)
-        self._place(record)
+        for arrival in record.arrivals:
+            self._place(record, arrival)
         failpoint("execute.placed")
-        self._mirrored.put(record, self._new(record))
+        for arrival in record.arrivals:
+            if arrival.upload:
+                self._mirrored.put(record, arrival, self._new(arrival))
+        self._rewrite(record)
         self._mirrored.delete(record)
         self._write_entry(record, complete=True)
         failpoint("execute.entered")
@@ -108,7 +131,8 @@ class Replacement:
         """Why an action can't be taken back (something changed since), or None."""
         if state in UNTOUCHED:
             return None
-        fault = self._target_fault(state, record) or self._trash_fault(state, record)
+        faults = (self._arrival_fault(state, record, arrival) for arrival in record.arrivals)
+        fault = next(filter(None, faults), None) or self._rewrite_fault(record) or self._trash_fault(state, record)
         return fault or self._mirrored.fault(state, record)
 
     def undo(self, record: ActionRecord) -> Undone:
@@ -122,16 +146,15 @@ class Replacement:
             # What is still to be put back must not be emptied meanwhile.
             self._write_entry(record, complete=False)
         failpoint("undo.begun")
-        target, kept = self._root / record.target, self._kept(record)
-        if self._is_new(target, record) and not kept.exists():
-            files.move(target, kept)
-            self._operations.record("trash", record.target, action=record.id)
-            failpoint("undo.taken_away")
+        for arrival in record.arrivals:
+            self._take_away(record, arrival)
+        self._write_back(record)
         restored = sum(self._restore(record, file) for file in record.files)
         missing = tuple(file.path for file in record.files if not (self._root / file.path).exists())
         mirror = self._mirrored.undo(record)
         self._forget_made(record)
-        files.remove(self.staged(record.id))
+        for arrival in record.arrivals:
+            files.remove(self.staged(record.id, arrival))
         self._close_entry(record)
         self._journal.note(record, UNDONE)
         return Undone(restored, mirror.restored, missing + mirror.missing)
@@ -170,22 +193,60 @@ class Replacement:
         self._operations.record("trash", file.path, action=record.id, sha256=file.sha256)
         failpoint("execute.trashed")
 
-    def _place(self, record: ActionRecord) -> None:
-        assert record.image is not None
-        target = self._root / record.target
-        files.move(self.staged(record.id), target)
+    def _place(self, record: ActionRecord, arrival: Arrival) -> None:
+        assert arrival.made is not None
+        files.move(self.staged(record.id, arrival), self._root / arrival.path)
         self._operations.record(
-            "put", record.target, action=record.id, sha256=record.image.sha256, seed=record.image.seed
+            "put", arrival.path, action=record.id, sha256=arrival.made.sha256, seed=arrival.made.seed
         )
-        made.write(self._root, record.actor_name, record.image)
+        if self._is_base(record, arrival):
+            made.write(self._root, record.actor_name, arrival.made)
 
-    def _new(self, record: ActionRecord) -> bytes:
+    def _is_base(self, record: ActionRecord, arrival: Arrival) -> bool:
+        return self._root / arrival.path == layout.base_image(self._root, record.actor_name)
+
+    def _new(self, arrival: Arrival) -> bytes:
         """The image that was put in place, for the mirror."""
-        assert record.image is not None
-        data = (self._root / record.target).read_bytes()
-        if hashlib.sha256(data).hexdigest() != record.image.sha256:
-            raise FileExistsError(f"{record.target} is not the image that was made: somebody changed it since")
+        assert arrival.made is not None
+        data = (self._root / arrival.path).read_bytes()
+        if hashlib.sha256(data).hexdigest() != arrival.made.sha256:
+            raise FileExistsError(f"{arrival.path} is not the image that was made: somebody changed it since")
         return data
+
+    def _rewrite(self, record: ActionRecord) -> None:
+        """Write the manifest, with what it was kept in the trash for whoever looks there."""
+        rewrite = record.rewrite
+        if rewrite is None or (standing := self._text_of(rewrite)) == rewrite.after:
+            return
+        if standing != rewrite.before:
+            raise FileExistsError(f"{rewrite.path} has changed since the plan was made")
+        if rewrite.before is not None:
+            files.write_text(self.in_trash(record.id, rewrite.path), rewrite.before)
+        files.write_text(self._root / rewrite.path, rewrite.after)
+        self._operations.record("write", rewrite.path, action=record.id)
+
+    def _write_back(self, record: ActionRecord) -> None:
+        """Give the manifest its former text, or take away the one that there was not."""
+        rewrite = record.rewrite
+        if rewrite is None or self._text_of(rewrite) != rewrite.after:
+            return
+        if rewrite.before is None:
+            files.remove(self._root / rewrite.path)
+        else:
+            files.write_text(self._root / rewrite.path, rewrite.before)
+        self._operations.record("restore", rewrite.path, action=record.id)
+
+    def _text_of(self, rewrite: Rewrite) -> str | None:
+        path = self._root / rewrite.path
+        return path.read_bytes().decode("utf-8", "replace") if path.is_file() else None
+
+    def _take_away(self, record: ActionRecord, arrival: Arrival) -> None:
+        """Move a new image aside, out of the way of what it replaced."""
+        path, kept = self._root / arrival.path, self._kept(record, arrival)
+        if self._is_new(path, arrival) and not kept.exists():
+            files.move(path, kept)
+            self._operations.record("trash", arrival.path, action=record.id)
+            failpoint("undo.taken_away")
 
     def _trash(self, record: ActionRecord) -> Path:
         return self._root / layout.OWN / "trash" / record.id
@@ -194,29 +255,36 @@ class Replacement:
         """Where an action puts a file of the library."""
         return self._root / layout.OWN / "trash" / action_id / "files" / path
 
-    def _kept(self, record: ActionRecord) -> Path:
-        """Where an undo puts the image that we made."""
-        return self._trash(record) / "made.jpg"
+    def _kept(self, record: ActionRecord, arrival: Arrival) -> Path:
+        """Where an undo puts an image that we made."""
+        return self._trash(record) / "made" / PurePosixPath(arrival.path).name
 
-    def _is_new(self, path: Path, record: ActionRecord) -> bool:
-        return record.image is not None and path.is_file() and files.sha256_of(path) == record.image.sha256
+    def _is_new(self, path: Path, arrival: Arrival) -> bool:
+        return arrival.made is not None and path.is_file() and files.sha256_of(path) == arrival.made.sha256
 
-    def _target_fault(self, state: str, record: ActionRecord) -> str | None:
-        target = self._root / record.target
-        if self._is_new(target, record):
+    def _arrival_fault(self, state: str, record: ActionRecord, arrival: Arrival) -> str | None:
+        target = self._root / arrival.path
+        if self._is_new(target, arrival):
             return None
         if state == DONE:
-            return f"{record.target} {'has changed since' if target.is_file() else 'is gone'}"
-        former = next((file for file in record.files if file.path == record.target), None)
+            return f"{arrival.path} {'has changed since' if target.is_file() else 'is gone'}"
+        former = next((file for file in record.files if file.path == arrival.path), None)
         if not target.exists() or (former is not None and files.sha256_of(target) == former.sha256):
             return None
-        return f"{record.target} has appeared since"
+        return f"{arrival.path} has appeared since"
+
+    def _rewrite_fault(self, record: ActionRecord) -> str | None:
+        rewrite = record.rewrite
+        if rewrite is None or self._text_of(rewrite) in (rewrite.before, rewrite.after):
+            return None
+        return f"{rewrite.path} has changed since"
 
     def _trash_fault(self, state: str, record: ActionRecord) -> str | None:
+        coming = {arrival.path for arrival in record.arrivals}
         for file in record.files:
             in_trash, original = self.in_trash(record.id, file.path), self._root / file.path
             if in_trash.exists():
-                if original.exists() and file.path != record.target:
+                if original.exists() and file.path not in coming:
                     return f"{file.path} has appeared since"
             elif state == DONE and not (original.is_file() and files.sha256_of(original) == file.sha256):
                 return f"{file.path} is no longer in the trash (emptied?)"
@@ -224,15 +292,16 @@ class Replacement:
 
     def _write_entry(self, record: ActionRecord, *, complete: bool) -> None:
         """The trash explains itself, without ledger or run."""
-        if record.files or record.keys:
-            self._explain(record, record.action, record.files, complete=complete, keys=record.keys)
+        going = [*record.files, *_former_text(record.rewrite)]
+        if going or record.keys:
+            self._explain(record, record.action, going, complete=complete, keys=record.keys)
 
     def _close_entry(self, record: ActionRecord) -> None:
-        """After an undo only the image that we made is left in the trash, or nothing."""
-        kept = self._kept(record)
-        if kept.is_file():
-            left = PlannedFile("made.jpg", files.sha256_of(kept), kept.stat().st_size)
-            self._explain(record, f"undone {record.action}", [left], complete=True)
+        """After an undo only the images that we made are left in the trash, or nothing."""
+        made_here = sorted((self._trash(record) / "made").glob("*"))
+        left = [PlannedFile(f"made/{path.name}", files.sha256_of(path), path.stat().st_size) for path in made_here]
+        if left:
+            self._explain(record, f"undone {record.action}", left, complete=True)
             files.remove_tree(self._trash(record) / "files")
         else:
             files.remove_tree(self._trash(record))
@@ -259,6 +328,14 @@ class Replacement:
         if keys:
             entry["mirror"] = self._mirrored.trash_address(record)
         files.write_json(self._trash(record) / "entry.json", entry)
+
+
+def _former_text(rewrite: Rewrite | None) -> list[PlannedFile]:
+    """The manifest that is kept in the trash, as the entry lists it."""
+    if rewrite is None or rewrite.before is None:
+        return []
+    data = rewrite.before.encode("utf-8")
+    return [PlannedFile(rewrite.path, hashlib.sha256(data).hexdigest(), len(data))]
 
 
 def sweep_own(root: Path) -> None:

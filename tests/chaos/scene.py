@@ -28,9 +28,23 @@ from steps.studio.world import Shot, draw
 SIZE = (128, 192)
 COMMON = ("quiet=true", "retry.wait_s=0", "grace_s=1")
 MAKING = (f"steps.plan.width={SIZE[0]}", f"steps.plan.height={SIZE[1]}")
-# What is told apart by times, by the random id of a plan or by the name of a run says nothing about what was lost.
+# What is told apart by times (and by what a job's seconds cost), by the random id of a plan or by the name of a run says nothing about
+# what was lost.
 TIMES = frozenset(
-    {"at", "made_at", "moved_at", "generated_at", "plan", "plan_id", "run", "action_id", "library", "id", "seconds"}
+    (
+        "at",
+        "made_at",
+        "moved_at",
+        "generated_at",
+        "plan",
+        "plan_id",
+        "run",
+        "action_id",
+        "library",
+        "id",
+        "seconds",
+        "usd",
+    )
 )
 BLURRY, ABSENT, GOOD = "0002_korean_27_female", "0000_european_16_male", "0001_kazakh_45_male"
 

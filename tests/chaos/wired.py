@@ -224,7 +224,8 @@ class Wired(Case):
         with contextlib.closing(sqlite3.connect(self.scene.outputs / "ledger.sqlite")) as ledger:
             rows = ledger.execute("SELECT id, record FROM actions").fetchall()
         records = {action: json.loads(record) for action, record in rows}
-        return {action: record["image"]["prompt"] for action, record in records.items() if record.get("image")}
+        made = {action: arrival["made"] for action, record in records.items() for arrival in record["arrivals"]}
+        return {action: image["prompt"] for action, image in made.items() if image}
 
     def request(self, call: str, number: int) -> bool:
         """Kill it before a system call of its talk with servers; False where it had none of that number this time."""

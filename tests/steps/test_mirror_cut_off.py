@@ -30,6 +30,7 @@ class CutOff:
 
     def __init__(self, calls: Calls, left: int) -> None:
         self._calls = calls
+        self.stop = calls.stop
         self.left = left
         self.cut = False
 
