@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -63,6 +66,32 @@ class Picture:
         return decode(encode_jpeg(image), "a picture")
 
 
+@dataclass(frozen=True)
+class Small:
+    """A small copy of an image that is known to be whole.
+
+    Attributes:
+        image: RGB, 8 bits a channel, EXIF rotation applied, transparency laid on white.
+        size: Width and height of the original in pixels, EXIF rotation applied.
+        sha256: Of the file's bytes, hexadecimal.
+        notes: As `Picture.notes`.
+    """
+
+    image: Image.Image = field(repr=False)
+    size: tuple[int, int]
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+
+class _Whole(NamedTuple):
+    """An image that is open and was decoded to its end, with what is known of the original."""
+
+    opened: Image.Image
+    size: tuple[int, int]
+    notes: tuple[str, ...]
+    bare: bool
+
+
 def load(path: Path) -> Picture:
     """Read an image file and check that it is whole.
 
@@ -71,52 +100,47 @@ def load(path: Path) -> Picture:
         UnreadablePicture: Not PNG, JPEG or WebP, or a decompression bomb.
         OSError: The file can't be read.
     """
+    return decode(read(path), path.name)
+
+
+def read(path: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        UnreadablePicture: It is too large to be read.
+        OSError: The file can't be read.
+    """
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise UnreadablePicture(f"{path.name} has {size / 2**20:.0f} MiB: at most {MAX_BYTES // 2**20} are opened")
-    return decode(path.read_bytes(), path.name)
+    return path.read_bytes()
 
 
 def decode(data: bytes, name: str) -> Picture:
     """Check the bytes of an image; `name` is used for messages and to say when a suffix lies. Raises as `load`."""
-    if not data:
-        raise BrokenPicture(f"{name} is empty (0 bytes)")
-    try:
-        opened = _opened(data)
-    except Image.DecompressionBombError as error:
-        raise UnreadablePicture(f"{name} is a decompression bomb: {error}") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        if data.startswith(SIGNATURES):
-            raise BrokenPicture(f"{name} is corrupt: its header can't be read") from error
-        raise UnreadablePicture(f"{name} is not a PNG, JPEG or WebP image") from error
-    with opened:
-        width, height = opened.size
-        if width * height > MAX_PIXELS:
-            raise UnreadablePicture(f"{name} is a decompression bomb: {width} x {height} pixels, over {MAX_PIXELS:,}")
-        try:
-            # Already asking for EXIF reads a PNG to its end.
-            notes = tuple(_oddities(opened, Path(name).suffix))
-            bare = _bare(opened)
-            if opened.getexif().get(ORIENTATION, 1) > 4:
-                width, height = height, width
-            # A JPEG is read to its end also at an eighth of its size, many times faster: whoever wants the pixels decodes them.
-            opened.draft("RGB", (1, 1))
-            opened.load()
-        except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
-            raise BrokenPicture(f"{name} is cut off or corrupt: {error}") from error
-    return Picture(data, (width, height), hashlib.sha256(data).hexdigest(), notes, bare)
+    # A JPEG is read to its end also at an eighth of its size, many times faster: whoever wants the pixels decodes them.
+    with _whole(data, name, 1) as whole:
+        return Picture(data, whole.size, hashlib.sha256(data).hexdigest(), whole.notes, whole.bare)
+
+
+def shrink(data: bytes, name: str, long_side: int) -> Small:
+    """Check the bytes of an image and make a small copy, in one decode; raises as `load`.
+
+    Args:
+        data: The file's bytes.
+        name: For messages, and to say when a suffix lies.
+        long_side: Pixels that the copy has at most; a smaller image keeps its size.
+    """
+    with _whole(data, name, long_side) as whole:
+        image = _small(whole.opened, long_side)
+        return Small(image, whole.size, hashlib.sha256(data).hexdigest(), whole.notes)
 
 
 def reduced(picture: Picture, long_side: int) -> Image.Image:
     """The pixels with at most `long_side` on the long side, for thumbnails: a JPEG is decoded at a reduced size, many times faster."""
     with _opened(picture.data) as opened:
-        scale = min(1.0, long_side / max(opened.size))
-        opened.draft("RGB", (round(opened.width * scale), round(opened.height * scale)))
-        rotated = opened.getexif().get(ORIENTATION, 1) != 1
-        image = _rgb(ImageOps.exif_transpose(opened) if rotated else opened)
-    if max(image.size) > long_side:
-        image.thumbnail((long_side, long_side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return image
+        _draft(opened, long_side)
+        return _small(opened, long_side)
 
 
 def as_jpeg(picture: Picture, *, long_side: int, quality: int) -> bytes:
@@ -138,6 +162,51 @@ def encode_jpeg(image: Image.Image, quality: int = 95) -> bytes:
     bare.info = {}
     bare.save(buffer, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2)
     return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _whole(data: bytes, name: str, long_side: int) -> Iterator[_Whole]:
+    """Decode an image to its end, a JPEG at the smallest size that has `long_side` pixels; raises as `load`."""
+    if not data:
+        raise BrokenPicture(f"{name} is empty (0 bytes)")
+    try:
+        opened = _opened(data)
+    except Image.DecompressionBombError as error:
+        raise UnreadablePicture(f"{name} is a decompression bomb: {error}") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        if data.startswith(SIGNATURES):
+            raise BrokenPicture(f"{name} is corrupt: its header can't be read") from error
+        raise UnreadablePicture(f"{name} is not a PNG, JPEG or WebP image") from error
+    with opened:
+        width, height = opened.size
+        if width * height > MAX_PIXELS:
+            raise UnreadablePicture(f"{name} is a decompression bomb: {width} x {height} pixels, over {MAX_PIXELS:,}")
+        try:
+            # Already asking for EXIF reads a PNG to its end.
+            notes = tuple(_oddities(opened, Path(name).suffix))
+            bare = _bare(opened)
+            if opened.getexif().get(ORIENTATION, 1) > 4:
+                width, height = height, width
+            _draft(opened, long_side)
+            opened.load()
+        except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
+            raise BrokenPicture(f"{name} is cut off or corrupt: {error}") from error
+        yield _Whole(opened, (width, height), notes, bare)
+
+
+def _draft(opened: Image.Image, long_side: int) -> None:
+    """Let a JPEG be decoded at a half, a quarter or an eighth of its size; other formats know no such thing."""
+    scale = min(1.0, long_side / max(opened.size))
+    opened.draft("RGB", (max(1, round(opened.width * scale)), max(1, round(opened.height * scale))))
+
+
+def _small(opened: Image.Image, long_side: int) -> Image.Image:
+    """Upright RGB pixels with at most `long_side` on the long side."""
+    rotated = opened.getexif().get(ORIENTATION, 1) != 1
+    image = _rgb(ImageOps.exif_transpose(opened) if rotated else opened)
+    if max(image.size) > long_side:
+        image.thumbnail((long_side, long_side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return image
 
 
 def _opened(data: bytes) -> Image.Image:
