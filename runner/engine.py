@@ -123,6 +123,11 @@ class StepRun:
         if close is not None and not self._outlasted:
             close()
 
+    def gate(self) -> str | None:
+        """Why the step, though it has done its work, asks that the run exits 4; None where it doesn't. Optional for steps."""
+        gate = getattr(self._step, "gate", None)
+        return None if gate is None else gate()
+
     def counts(self) -> dict[str, int]:
         """Items of this run by state."""
         query = "SELECT state, count(*) FROM items WHERE run = ? AND label = ? AND session = ? GROUP BY state"

@@ -34,7 +34,7 @@ from runner.settings import ledger_path as ledger_path
 from runner.step import StepContext
 from runner.stop import Stop
 
-DONE, SOME_FAILED, USER_ERROR, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, SOME_FAILED, USER_ERROR, STOPPED, GATED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 log = logging.getLogger("callsheet")
 
 
@@ -73,7 +73,8 @@ class Job:
         """Run the steps that are left.
 
         Returns:
-            The exit code: 0 done, 1 some items failed, 2 the user's mistake, 3 stopped by a provider or the budget, 130 interrupted.
+            The exit code: 0 done, 1 some items failed, 2 the user's mistake, 3 stopped by a provider or the budget,
+            4 done, but a step's gate found what it was to look for, 130 interrupted.
         """
         settings = self._recipe.settings
         _check_outputs(Path(settings.outputs))
@@ -96,8 +97,11 @@ class Job:
                 self._close(run, ledger, state="crashed", exit_code=SOME_FAILED)
                 raise
             failed = sum(step.get("failed", 0) for step in run.about["steps"].values())
-            code = SOME_FAILED if failed else DONE
+            gates = [f"{label}: {step['gate']}" for label, step in run.about["steps"].items() if step.get("gate")]
+            code = SOME_FAILED if failed else GATED if gates else DONE
             self._close(run, ledger, state="failed" if failed else "done", exit_code=code)
+            for gate in gates:
+                self._reporter.warn(gate)
             self._reporter.warn(self._farewell(run, failed))
             return code
 
@@ -264,6 +268,8 @@ def _carry_out(run: Run, spec: StepSpec, work: StepRun, begun: Callable[[Run], N
         begun(run)
         log.info("%s: begins, %s items", spec.label, "unknown" if about["total"] is None else about["total"])
         work.carry_out(about["total"])
+        if (gate := work.gate()) is not None:
+            about["gate"] = gate
         about["state"] = "done"
     finally:
         work.close()

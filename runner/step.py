@@ -118,5 +118,9 @@ class Step(Protocol[V, R]):
         ...
 
     def finish(self, results: Results[R], /) -> None:
-        """Write the step's files from the outcomes of all its items."""
+        """Write the step's files from the outcomes of all its items.
+
+        A step may also have `gate() -> str | None`: asked after this, it says what a run is to exit 4 for (a library out of balance), or
+        None. And `close() -> None`: called however the step ended, to put down what it holds.
+        """
         ...

@@ -6,34 +6,30 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from runner import files
-from runner.errors import DiskFailed, ItemError, UserError
-from runner.failpoints import failpoint
+from runner.errors import ItemError, UserError
 from runner.files import under
 from runner.params import at_least, one_of, param
 from runner.report_parts import Badge, Entry, ReportPart, Shown, counted, write_part
 from runner.step import Item, Outcome, Results, StepContext
 from steps import judging
 from steps.backends.protocols import ImageMaker, Vision
+from steps.carrying import Carrier
 from steps.library import layout, made
 from steps.library.actors import Actor, Library
-from steps.library.journal import DONE, FAILED, INTENT, MADE, STAGED, UNDOING, UNDONE, ActionRecord, Arrival, Journal
+from steps.library.journal import ActionRecord, Arrival
 from steps.library.made import MadeRecord
 from steps.library.mirror import Storage
 from steps.library.pictures import Picture
-from steps.library.plans import ActionPlan, PlannedAction, library_id, read_plan
+from steps.library.plans import PlannedAction, read_plan
 from steps.library.thumbnails import thumbnail
-from steps.library.transaction import Replacement, sweep_own
-from steps.making import Maker, NonePassed, Order
+from steps.making import Maker, Order
 
 EXECUTED = "executed.json"
-# More of the library than this goes only with force=true.
-LARGEST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -79,12 +75,9 @@ class Execute:
         self._params = params
         self._context = context
         self._library = Library(context.data)
-        self._journal = Journal(context.ledger)
-        self._replacement = Replacement(context.data, self._journal, context.operations, storage)
+        self._carrier = Carrier(context, storage)
         self._vision = vision
-        self._maker = Maker(image, self._replacement, self._journal, context.operations)
-        self._held = ExitStack()
-        self._warnings: list[str] = []
+        self._maker = Maker(image, self._carrier.replacement, self._carrier.journal, context.operations)
 
     def items(self) -> Sequence[Item[PlannedAction]]:
         """One item an action.
@@ -93,68 +86,33 @@ class Execute:
             UserError: The plan is not a plan, of another library, used before, or takes more than half of the library without force.
         """
         plan = read_plan(Path(self._params.plan))
-        if plan.library_id != library_id(self._context.data):
-            raise UserError(
-                f"{self._params.plan} was made for the library {plan.library_path}, not {self._context.data.resolve()}: "
-                f"give data={plan.library_path}, or make a new plan"
-            )
-        chosen = [
-            action for action in plan.actions if self._params.actions is None or action.action in self._params.actions
-        ]
+        self._carrier.check_library(self._params.plan, plan.library_id, plan.library_path)
+        self._carrier.take_library()
         self._plan_id = plan.id
-        if self._context.execute:
-            own = self._context.data / layout.OWN
-            self._held.enter_context(
-                files.locked(own / "lock", f"another run changes {self._context.data} at this moment: wait for it")
-            )
-            sweep_own(self._context.data)
-        left = self._unused(plan, chosen)
-        self._check_share(left)
+        wanted = self._params.actions
+        chosen = {row.actor_name: row for row in plan.actions if wanted is None or row.action in wanted}
+        ids = {name: action.id_in(plan.id) for name, action in chosen.items()}
+        left = [chosen[name] for name in self._carrier.unused(self._params.plan, plan.id, ids)]
+        going = {self._context.data / file.path for action in left for file in action.files}
+        self._carrier.check_share(self._params.plan, going, force=self._params.force)
         return [Item(action.actor_name, action, (plan.id, action)) for action in left]
 
     def process(self, action: PlannedAction) -> Executed:
         """Carry out, or preview, one action; goes on where an earlier try was cut off."""
-        try:
-            return self._carry_out(action)
-        except (FileExistsError, FileNotFoundError, ConnectionError, TimeoutError):
-            raise
-        except OSError as error:
-            # Perhaps half done: the run must not count it as failed and be over with it, but take it up again.
-            raise DiskFailed.at(error) from error
-
-    def _carry_out(self, action: PlannedAction) -> Executed:
         record = self._record(action)
         if not self._context.execute:
             self._check(action, record)
             return _executed(action, record, done=False)
-        state, record = self._begun(action, record)
-        if state == DONE:
-            return _executed(action, record, done=True)
-        if state in (UNDOING, UNDONE):
-            raise ItemError("was taken back by `callsheet undo`: make a new plan")
-        if state == FAILED:
-            raise ItemError("no image passed in an earlier try: make a new plan")
-        if state in (INTENT, STAGED) or (state == MADE and not self._replacement.waits(record, record.arrivals[0])):
-            record, state = self._made(action, record), MADE
-        if state == MADE:
-            self._check(action, record)
-        self._replacement.finish(record)
-        return _executed(action, record, done=True)
+        done = self._carrier.carry_out(
+            record, check=lambda now: self._check(action, now), make=lambda now: self._made(action, now)
+        )
+        return _executed(action, done, done=True)
 
     def _made(self, action: PlannedAction, record: ActionRecord) -> ActionRecord:
         """The record with a verified image."""
         actor = self._actor(action)
         order = Order(action.make, self._look_for(actor), self._params.attempts, judging.facts_of(actor))
-        try:
-            record = self._maker.make(record, record.arrivals[0], order)
-        except NonePassed as error:
-            self._journal.note(error.record, FAILED)
-            raise ItemError(
-                f"none of {error.attempts} new images passed, the old one stays: {error.reasons}"
-            ) from error
-        self._journal.note(record, MADE)
-        failpoint("execute.made")
-        return record
+        return self._maker.make(record, record.arrivals[0], order)
 
     def _look_for(self, actor: Actor) -> Callable[[Picture], str | None]:
         def look(picture: Picture) -> str | None:
@@ -163,23 +121,13 @@ class Execute:
 
         return look
 
-    def _begun(self, action: PlannedAction, record: ActionRecord) -> tuple[str, ActionRecord]:
-        """How far the action has come, written down before anything else where it is new."""
-        known = self._journal.read(record.id)
-        if known is not None:
-            return self._adopted(*known)
-        self._check(action, record)
-        self._journal.begin(record)
-        failpoint("execute.intent")
-        return INTENT, record
-
     def _check(self, action: PlannedAction, record: ActionRecord) -> None:
         """All that the plan saw must still be so.
 
         Raises:
             ItemError: Something changed since.
         """
-        self._replacement.check_unchanged(record)
+        self._carrier.replacement.check_unchanged(record)
         found = self._library.base_image(self._actor(action), self._context.hashes)
         where = None if found is None else found.relative_to(self._context.data).as_posix()
         if where != (action.judged[0] if action.judged else None):
@@ -211,7 +159,7 @@ class Execute:
 
     def close(self) -> None:
         """Let go of the library."""
-        self._held.close()
+        self._carrier.let_go()
 
     def _record(self, action: PlannedAction) -> ActionRecord:
         target = layout.base_image(self._context.data, action.actor_name).relative_to(self._context.data).as_posix()
@@ -233,57 +181,6 @@ class Execute:
             judged=action.judged,
             former=made.read(self._context.data, action.actor_name),
         )
-
-    def _check_share(self, chosen: Sequence[PlannedAction]) -> None:
-        going = sum(len(action.files) for action in chosen)
-        there = {path for path in (self._context.data / "actors").rglob("*") if path.is_file()}
-        # Those that an earlier try has moved already count as there, or what was a small share would grow as it is carried out.
-        there |= {self._context.data / file.path for action in chosen for file in action.files}
-        if going > LARGEST_SHARE * len(there) and not self._params.force:
-            self._refuse(
-                f"{going} of the library's {len(there)} files would go to the trash, more than half: "
-                f"look at {self._params.plan}, then give force=true if you mean it"
-            )
-
-    def _unused(self, plan: ActionPlan, chosen: Sequence[PlannedAction]) -> Sequence[PlannedAction]:
-        """The actions that no other run has carried out: each is used once, and an empty plan as a whole."""
-        used = self._journal.runs_of_plan(plan.id)
-        others = {
-            name: run
-            for action in chosen
-            if (run := used.get(name := action.id_in(plan.id), self._context.run)) != self._context.run
-        }
-        left = [action for action in chosen if action.id_in(plan.id) not in others]
-        earlier = self._journal.claim_plan(plan.id, self._context.run) if self._context.execute else None
-        if not left and (others or earlier is not None):
-            by = min(others.values()) if others else earlier
-            self._refuse(f"{self._params.plan} was carried out before, by {by}: make a new plan")
-        elif others:
-            self._warn(
-                f"{counted(len(others), 'action')} of the plan passed over: carried out before, by {min(others.values())}"
-            )
-        return left
-
-    def _refuse(self, message: str) -> None:
-        """Stop a run that acts; a preview tells what would stop it."""
-        if self._context.execute:
-            raise UserError(message)
-        self._warn(f"execute=true would be refused: {message}")
-
-    def _warn(self, message: str) -> None:
-        self._warnings.append(message)
-        self._context.log.warning("%s: %s", self._context.label, message)
-
-    def _adopted(self, state: str, record: ActionRecord) -> tuple[str, ActionRecord]:
-        """What another run began and did not touch the library for, this one goes on with."""
-        if record.run == self._context.run or state not in (INTENT, STAGED, MADE, FAILED):
-            return state, record
-        if state == FAILED:
-            # None passed; a new run is a new chance.
-            state, record = INTENT, replace(record, arrivals=(Arrival(record.arrivals[0].path),))
-        record = replace(record, run=self._context.run)
-        self._journal.note(record, state)
-        return state, record
 
     def _actor(self, action: PlannedAction) -> Actor:
         actor = self._library.by_name(action.actor_name)
@@ -314,7 +211,7 @@ class Execute:
                 ),
             ],
             entries=[self._entry(outcome) for outcome in outcomes],
-            warnings=self._warnings,
+            warnings=self._carrier.warnings,
         )
 
     def _entry(self, outcome: Outcome[Executed]) -> Entry:
@@ -346,7 +243,7 @@ class Execute:
         """The image that was judged, unless a step of this run has shown it: where it was, or in the trash."""
         if result.judged is None or list(self._context.out.parent.glob(f"*/pictures/{result.actor_name}.jpg")):
             return []
-        places = (self._replacement.in_trash(result.id, result.judged), self._context.data / result.judged)
+        places = (self._carrier.replacement.in_trash(result.id, result.judged), self._context.data / result.judged)
         path = next((place for place in places if place.is_file()), places[1])
         return self._shown(
             path, f"{result.actor_name}.before", "before", f"Base image of {result.actor_name} as it was"

@@ -26,7 +26,7 @@ from runner.compose import prepare
 from runner.errors import CallsheetError, Interrupted, UserError
 from runner.explain import explain
 from runner.fingerprint import digest_of
-from runner.job import INTERRUPTED, SOME_FAILED, STOPPED, USER_ERROR, Job, Order
+from runner.job import GATED, INTERRUPTED, SOME_FAILED, STOPPED, USER_ERROR, Job, Order
 from runner.ledger import Ledger
 from runner.recipe import Recipe, compose, resolve, without_hydra
 from runner.report import render_sweep
@@ -282,7 +282,7 @@ def _end(folder: Path, about: dict[str, Any], *, interrupted: bool) -> int:
 def _worst(jobs: Sequence[Mapping[str, Any]], left: int) -> int:
     codes = {entry["exit"] for entry in jobs}
     # What stopped one job comes first: it is why the others were interrupted.
-    order = (STOPPED, INTERRUPTED, USER_ERROR, SOME_FAILED)
+    order = (STOPPED, INTERRUPTED, USER_ERROR, SOME_FAILED, GATED)
     return next((worst for worst in order if worst in codes), SOME_FAILED if left else 0)
 
 

@@ -161,8 +161,8 @@ class Repair:
         with recorder:
             if undo:
                 _state, record = said[-1]
-                assert step._replacement.undo_fault(_state, record) is None
-                step._replacement.undo(record)
+                assert step._carrier.replacement.undo_fault(_state, record) is None
+                step._carrier.replacement.undo(record)
             else:
                 step.process(self.action)
         return recorder
@@ -198,7 +198,7 @@ class Repair:
             params, cast("StepContext", context), cast("Any", vision), cast("Any", image), cast("Any", storage)
         )
         step._plan_id = "0" * 32
-        step._journal = step._replacement._journal = step._maker._journal = cast("Any", journal)
+        step._carrier.journal = step._carrier.replacement._journal = step._maker._journal = cast("Any", journal)
         return step
 
 

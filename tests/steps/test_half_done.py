@@ -30,7 +30,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         if here == name:
             raise Interrupted("killed")
 
-    for module in ("steps.execute", "steps.making", "steps.library.transaction", "steps.library.mirroring"):
+    for module in ("steps.carrying", "steps.making", "steps.library.transaction", "steps.library.mirroring"):
         monkeypatch.setattr(f"{module}.failpoint", failpoint)
 
 
