@@ -18,6 +18,41 @@ PLAN = "action_plan.json"
 VERSION = 1
 SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$", "maxLength": 64}
 WHOLE = {"type": "integer", "minimum": 0}
+# Of the image that was looked at, or null where there was none.
+LOOKED_AT_SCHEMA: Mapping[str, Any] = {
+    "anyOf": [
+        {"type": "null"},
+        {
+            "type": "object",
+            "required": ["path", "sha256"],
+            "properties": {"path": {"type": "string"}, "sha256": SHA256},
+        },
+    ]
+}
+KEYS_SCHEMA: Mapping[str, Any] = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["key", "size", "etag"],
+        "properties": {"key": {"type": "string"}, "size": WHOLE, "etag": {"type": ["string", "null"]}},
+    },
+}
+MAKE_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["prompt", "width", "height", "steps", "seed"],
+    "properties": {
+        "prompt": {"type": "string", "minLength": 1, "maxLength": 20_000},
+        "width": {"type": "integer", "minimum": 64, "maximum": 4096},
+        "height": {"type": "integer", "minimum": 64, "maximum": 4096},
+        "steps": {"type": "integer", "minimum": 1, "maximum": 200},
+        "seed": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+    },
+}
+LIBRARY_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["id", "path"],
+    "properties": {"id": {"type": "string"}, "path": {"type": "string"}},
+}
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -34,11 +69,7 @@ SCHEMA: Mapping[str, Any] = {
     "properties": {
         "plan_id": {"type": "string", "pattern": "^[0-9a-f]{32}$", "maxLength": 32},
         "version": {"const": VERSION},
-        "library": {
-            "type": "object",
-            "required": ["id", "path"],
-            "properties": {"id": {"type": "string"}, "path": {"type": "string"}},
-        },
+        "library": LIBRARY_SCHEMA,
         "generated_at": {"type": "string"},
         "total_actors_checked": WHOLE,
         "actions_needed": WHOLE,
@@ -65,16 +96,7 @@ SCHEMA: Mapping[str, Any] = {
                     "action": {"enum": ["create_base_image", "recreate_blurry", "recreate_mismatch"]},
                     "reason": {"type": "string"},
                     "success": {"const": False},
-                    "judged": {
-                        "anyOf": [
-                            {"type": "null"},
-                            {
-                                "type": "object",
-                                "required": ["path", "sha256"],
-                                "properties": {"path": {"type": "string"}, "sha256": SHA256},
-                            },
-                        ]
-                    },
+                    "judged": LOOKED_AT_SCHEMA,
                     "files": {
                         "type": "array",
                         "items": {
@@ -83,29 +105,8 @@ SCHEMA: Mapping[str, Any] = {
                             "properties": {"path": {"type": "string"}, "sha256": SHA256, "size": WHOLE},
                         },
                     },
-                    "keys": {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "required": ["key", "size", "etag"],
-                            "properties": {
-                                "key": {"type": "string"},
-                                "size": WHOLE,
-                                "etag": {"type": ["string", "null"]},
-                            },
-                        },
-                    },
-                    "make": {
-                        "type": "object",
-                        "required": ["prompt", "width", "height", "steps", "seed"],
-                        "properties": {
-                            "prompt": {"type": "string", "minLength": 1, "maxLength": 20_000},
-                            "width": {"type": "integer", "minimum": 64, "maximum": 4096},
-                            "height": {"type": "integer", "minimum": 64, "maximum": 4096},
-                            "steps": {"type": "integer", "minimum": 1, "maximum": 200},
-                            "seed": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
-                        },
-                    },
+                    "keys": KEYS_SCHEMA,
+                    "make": MAKE_SCHEMA,
                 },
             },
         },
@@ -228,7 +229,7 @@ def _action(row: Mapping[str, Any], where: str) -> PlannedAction:
             )
         if (first := seen.setdefault(path, index)) != index:
             raise UserError(f"{where}/files/{index}/path: {path!r} stands at /files/{first} already")
-    _check_keys(row["keys"], folder, where)
+    check_keys(row["keys"], folder, where)
     return PlannedAction(
         actor_id=row["actor_id"],
         actor_name=row["actor_name"],
@@ -237,11 +238,12 @@ def _action(row: Mapping[str, Any], where: str) -> PlannedAction:
         judged=None if judged is None else (judged["path"], judged["sha256"]),
         files=tuple(PlannedFile(file["path"], file["sha256"], file["size"]) for file in row["files"]),
         keys=tuple(PlannedKey(key["key"], key["size"], key["etag"]) for key in row["keys"]),
-        make=Making(**{name: row["make"][name] for name in ("prompt", "width", "height", "steps", "seed")}),
+        make=making(row["make"]),
     )
 
 
-def _check_keys(keys: Sequence[Mapping[str, Any]], folder: str, where: str) -> None:
+def check_keys(keys: Sequence[Mapping[str, Any]], folder: str, where: str) -> None:
+    """Raise UserError where a key is no plain one below an actor's folder ("actors/NAME/"), or stands there twice."""
     seen: dict[str, int] = {}
     for index, entry in enumerate(keys):
         key = entry["key"]
@@ -252,3 +254,8 @@ def _check_keys(keys: Sequence[Mapping[str, Any]], folder: str, where: str) -> N
             )
         if (first := seen.setdefault(key, index)) != index:
             raise UserError(f"{where}/keys/{index}/key: {key!r} stands at /keys/{first} already")
+
+
+def making(row: Mapping[str, Any]) -> Making:
+    """An image that comes, from a checked row."""
+    return Making(**{name: row[name] for name in ("prompt", "width", "height", "steps", "seed")})
