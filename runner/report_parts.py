@@ -6,7 +6,7 @@ key (one actor, judged by one step and changed by another) become one card.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from runner import files
 from runner.errors import UserError
 
 PART = "report.json"
+GOES, COMES = "goes", "comes"
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,59 @@ class Badge:
 
 @dataclass(frozen=True)
 class Shown:
-    """An image of a card: a file below the run's folder, and what it shows ("before")."""
+    """An image of a card: a file below the run's folder, and what it shows ("before").
+
+    Attributes:
+        file: Its path from the run's folder; empty where there is nothing to show but the words.
+        caption: What stands below it.
+        alt: The picture in words.
+        mark: `GOES` for one that is struck out, `COMES` for a new one; else it is one of the card's own.
+        reason: Why it is marked. Shown by pointing at it or tabbing to it, read out and printed.
+    """
 
     file: str
     caption: str
     alt: str
+    mark: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One class of a distribution against its target, in whole things such as images.
+
+    Attributes:
+        label: The class.
+        before: How many there are.
+        target: How many there should be.
+        after: How many there will be, or are by now; None where nobody has planned that.
+        tolerance: How many more or fewer are all right; drawn as a band.
+        whole: What the full length stands for; longer where a number of the same entry needs it.
+        text: The bar in words, for those who can't see it; by default its numbers.
+    """
+
+    label: str
+    before: int
+    target: int
+    after: int | None = None
+    tolerance: float = 0.0
+    whole: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A distribution over time.
+
+    Attributes:
+        times: ISO times, oldest first.
+        series: By class, how many there were at each of the times.
+        unit: What is counted ("images").
+    """
+
+    times: Sequence[str]
+    series: Mapping[str, Sequence[int]]
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -54,6 +103,10 @@ class Entry:
         pictures: Images, in order.
         notes: Sentences: reasons, what was done.
         facts: Name and value pairs.
+        bars: A distribution against its target; a later step's replaces an earlier one's, as do the next three.
+        trend: That distribution over time.
+        rank: Where it stands in the overview of a part that has a `ranking_title`, the highest first; None leaves it out.
+        rank_text: What makes its rank, in words.
     """
 
     key: str
@@ -63,6 +116,10 @@ class Entry:
     pictures: Sequence[Shown] = ()
     notes: Sequence[str] = ()
     facts: Sequence[tuple[str, str]] = ()
+    bars: Sequence[Bar] = ()
+    trend: Trend | None = None
+    rank: float | None = None
+    rank_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,12 +131,14 @@ class ReportPart:
         counts: Name and number, most important first.
         entries: Cards.
         warnings: What a person should know before trusting the rest.
+        ranking_title: Heads an overview of all ranked entries ("Actors by distance from their target"); empty for none.
     """
 
     headline: str
     counts: Sequence[tuple[str, int]] = ()
     entries: Sequence[Entry] = field(default_factory=list)
     warnings: Sequence[str] = ()
+    ranking_title: str = ""
 
 
 def counted(number: int, noun: str) -> str:
