@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -18,7 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from runner import files
 from runner.errors import UserError
-from runner.report_parts import PART, Badge, Entry, ReportPart, Shown
+from runner.report_charts import BarTable, TrendChart, bar_table, percent, trend_chart
+from runner.report_parts import COMES, GOES, PART, Badge, Bar, Entry, ReportPart, Shown, Trend
 
 # What changes or loses something comes first.
 TONES = ("destructive", "error", "warning", "change", "neutral", "good")
@@ -62,6 +63,8 @@ class Picture:
     caption: str
     alt: str
     step: str
+    mark: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,51 @@ class Card:
     title: str = ""
     subtitle: str = ""
     badge: Badge = NO_BADGE
-    pictures: list[Picture] = field(default_factory=list)
+    shown: dict[tuple[str, str], Picture] = field(default_factory=dict)
     shares: list[Share] = field(default_factory=list)
+    bars: Sequence[Bar] = ()
+    trend: Trend | None = None
+    rank: float | None = None
+    rank_text: str = ""
+    anchor: str = ""
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Its own images, in order."""
+        return [picture for picture in self.shown.values() if not picture.mark]
+
+    @property
+    def marked(self) -> list[tuple[str, list[Picture]]]:
+        """Images that go and images that come, where there are any."""
+        lists = [(mark, [picture for picture in self.shown.values() if picture.mark == mark]) for mark in (GOES, COMES)]
+        return [(mark, pictures) for mark, pictures in lists if pictures]
+
+    @property
+    def bar_table(self) -> BarTable | None:
+        """Its distribution against the target."""
+        return bar_table(self.bars)
+
+    @property
+    def trend_chart(self) -> TrendChart | None:
+        """Its distribution over time."""
+        return trend_chart(self.trend)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A line of the overview; `length` is its rank as a share of the highest."""
+
+    card: Card
+    rank: str
+    length: str
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The overview: all ranked cards, the highest first."""
+
+    title: str
+    lines: Sequence[Ranked]
 
 
 @dataclass(frozen=True)
@@ -132,13 +178,29 @@ def read_parts(run: Path, labels: Iterable[str]) -> Parts:
 
 
 def join(run: Path, parts: Mapping[str, ReportPart]) -> list[Card]:
-    """One card per key, the destructive ones first, else in the order in which the steps named them."""
+    """One card per key: the destructive ones first, then those of the highest rank, else as the steps named them."""
     cards: dict[str, Card] = {}
     pictures = _Pictures(run)
     for label, part in parts.items():
         for entry in part.entries:
             _add(cards.setdefault(entry.key, Card(entry.key)), label, entry, pictures)
-    return sorted(cards.values(), key=lambda card: TONES.index(tone(card.badge)))
+    ordered = sorted(cards.values(), key=lambda card: (TONES.index(tone(card.badge)), -(card.rank or 0.0)))
+    for index, card in enumerate(ordered):
+        card.anchor = f"card-{index}"
+    return ordered
+
+
+def ranking(cards: Iterable[Card], parts: Mapping[str, ReportPart]) -> Ranking | None:
+    """The overview that the last step with a title for one asks for; None where no card has a rank."""
+    title = next((part.ranking_title for part in reversed(list(parts.values())) if part.ranking_title), "")
+    ranked = sorted(((card.rank, card) for card in cards if card.rank is not None), key=lambda pair: -pair[0])
+    if not title or not ranked:
+        return None
+    return Ranking(title, [_ranked(card, rank, ranked[0][0]) for rank, card in ranked])
+
+
+def _ranked(card: Card, rank: float, highest: float) -> Ranked:
+    return Ranked(card, f"{rank:,.4g}" if rank % 1 else f"{rank:,.0f}", percent(rank, highest))
 
 
 def verdicts(cards: Iterable[Card]) -> list[Verdict]:
@@ -250,7 +312,7 @@ def _parse_part(data: object) -> tuple[ReportPart, list[str]]:
     except ValidationError as error:
         raise UserError(f"{PART}: {_first_fault(error)}") from error
     entries, faults = _parse_entries(listed)
-    whole = ReportPart(part.headline, part.counts, entries, part.warnings)
+    whole = replace(part, entries=entries)
     if not faults:
         return whole, []
     return whole, [f"{len(faults)} of {len(listed)} entries can't be shown; the first: {faults[0]}"]
@@ -276,12 +338,21 @@ def _add(card: Card, label: str, entry: Entry, pictures: _Pictures) -> None:
     card.subtitle = card.subtitle or entry.subtitle
     card.badge = entry.badge or card.badge
     for shown in entry.pictures:
-        picture = pictures.picture(label, card.title, shown)
-        # A later step may show the same file again; once is enough.
-        if not any((known.url, known.caption) == (picture.url, picture.caption) for known in card.pictures):
-            card.pictures.append(picture)
+        _show(card, pictures.picture(label, card.title, shown))
+    card.bars = entry.bars or card.bars
+    card.trend = entry.trend or card.trend
+    if entry.rank is not None:
+        card.rank, card.rank_text = number(entry.rank), entry.rank_text
     if entry.notes or entry.facts:
         card.shares.append(Share(label, entry.notes, entry.facts))
+
+
+def _show(card: Card, picture: Picture) -> None:
+    """Add a picture, unless the card has it: then once is enough, but a later step may mark what an earlier one showed."""
+    key = (picture.url or picture.reason, picture.caption)
+    known = card.shown.get(key)
+    if known is None or (picture.mark and not known.mark):
+        card.shown[key] = picture
 
 
 class _Pictures:
@@ -298,7 +369,8 @@ class _Pictures:
         """The picture, without an address if its file is elsewhere or gone."""
         alt = shown.alt or ", ".join(filter(None, (title, shown.caption)))
         url = quote(os.fsencode(shown.file), safe="/") if self._is_ours(shown.file) else None
-        return Picture(url, shown.caption, alt, label)
+        mark = shown.mark if shown.mark in (GOES, COMES) else ""
+        return Picture(url, shown.caption, alt, label, mark, shown.reason)
 
     def _is_ours(self, name: str) -> bool:
         pure = PurePosixPath(name)

@@ -42,6 +42,8 @@
     nothing.hidden = count > 0;
   }
 
+  function rank(card) { return "rank" in card.dataset ? Number(card.dataset.rank) : -Infinity; }
+
   function sort() {
     if (state.sort === sorted) return;
     sorted = state.sort;
@@ -51,6 +53,7 @@
       names = names || new Map(cards.map(function (card) { return [card, card.querySelector("h3").textContent]; }));
       wanted = cards.slice().sort(function (a, b) { return compare(names.get(a), names.get(b)); });
     }
+    if (sorted === "rank") wanted = cards.slice().sort(function (a, b) { return rank(b) - rank(a); });
     var fragment = document.createDocumentFragment();
     wanted.forEach(function (card) { fragment.appendChild(card); });
     list.appendChild(fragment);
@@ -75,7 +78,8 @@
     var known = kinds.map(function (button) { return button.dataset.kind; });
     state.kinds = found.getAll("kind").filter(function (kind) { return known.indexOf(kind) >= 0; });
     state.q = found.get("q") || "";
-    state.sort = found.get("sort") === "name" ? "name" : "";
+    var orders = Array.prototype.map.call(order.options, function (option) { return option.value; });
+    state.sort = orders.indexOf(found.get("sort")) >= 0 ? found.get("sort") : "";
   }
 
   function write() {
@@ -105,9 +109,18 @@
     write();
     search.focus();
   });
-  // A tile or a shared address was followed; our own changes do not fire this.
+  // A card that was asked for is shown, whatever else is.
+  function uncover() {
+    var card = location.hash && document.getElementById(location.hash.slice(1));
+    if (!card || !card.hidden) return;
+    state = { kinds: [], q: "", sort: state.sort };
+    draw();
+    card.scrollIntoView();
+  }
+
+  // A tile, a line of the overview or a shared address was followed; our own changes do not fire this.
   window.addEventListener("hashchange", function () {
-    if (location.hash && !isView(location.hash.slice(1))) return;
+    if (location.hash && !isView(location.hash.slice(1))) { uncover(); return; }
     read();
     draw();
     if (location.hash) document.getElementById("cards").scrollIntoView();
