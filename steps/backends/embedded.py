@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -15,7 +17,7 @@ from steps.backends.protocols import Answer, ImageRequest, MadeImage, Question
 from steps.library.pictures import encode_jpeg
 
 # The modules that a verdict comes from.
-JUDGE = ("clarity.py", "likeness.py", "described.py", "colours.py")
+JUDGE = ("clarity.py", "likeness.py", "described.py", "colours.py", "styles.py")
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,10 @@ class EmbeddedVisionSettings:
 
 
 class EmbeddedVision:
-    """Judges clarity by the width of edges, and likeness by figure and colours. It can't tell age, sex or who somebody is."""
+    """Judges clarity by the width of edges, likeness by figure and colours, and styles by how brightness changes.
+
+    It can't tell age, sex or who somebody is.
+    """
 
     def __init__(self, settings: EmbeddedVisionSettings, calls: Calls) -> None:
         self._settings = settings
@@ -43,7 +48,7 @@ class EmbeddedVision:
         return f"embedded vision {digest.hexdigest()[:12]}"
 
     def ask(self, question: Question) -> Answer:
-        """Judge a base image. Only the pixels and the stated facts are looked at."""
+        """Judge a base image, or training images on sheets. Only the pixels and the stated facts are looked at."""
         return self._calls.make(lambda: Reply(self._answer(question)))
 
     def estimate(self, question: Question) -> float | None:  # noqa: ARG002 - the protocol's
@@ -51,12 +56,13 @@ class EmbeddedVision:
         return 0.0
 
     def _answer(self, question: Question) -> Answer:
-        if question.name != "base_image":
+        answer = ANSWERS.get(question.name)
+        if answer is None:
             raise ItemError(
                 f"vision=embedded can't answer questions of the kind '{question.name}': choose another vision backend"
             )
         self._pause()
-        return Answer(data=_judge(question), model=self.identity)
+        return Answer(data=answer(question), model=self.identity)
 
     def _pause(self) -> None:
         if self._settings.delay_s:
@@ -117,3 +123,29 @@ def _judge(question: Question) -> dict[str, Any]:
         "match_reason": likeness.reason,
         "confidence": confidence,
     }
+
+
+def _sort(question: Question) -> dict[str, Any]:
+    """Class and quality of the numbers that are asked for; a number that is on no sheet gets none."""
+    from steps.library.composites import PER_SHEET, cells, places
+    from steps.studio.styles import CLASSES, look
+
+    classes = question.facts.get("classes", ", ".join(CLASSES)).split(", ")
+    if unknown := [kind for kind in classes if kind not in CLASSES]:
+        raise ItemError(
+            f"vision=embedded can't tell the class {unknown[0]!r}: it knows {', '.join(CLASSES)}; choose another vision backend"
+        )
+    numbers = {int(number) for number in question.facts["numbers"].split(", ")}
+    rows = []
+    for index, sheet in enumerate(question.images):
+        pixels, first = sheet.image, index * PER_SHEET + 1
+        for number, cell in enumerate(cells(pixels, places(pixels)), first):
+            if number in numbers:
+                seen = look(cell, classes)
+                rows.append({"number": number, "class": seen.kind, "quality": seen.quality})
+    counted = Counter(row["class"] for row in rows)
+    said = ", ".join(f"{count} {kind}" for kind, count in counted.items()) or "nothing"
+    return {"images": rows, "analysis": f"Told from chroma, slopes and outlines of the thumbnails: {said}."}
+
+
+ANSWERS: Mapping[str, Callable[[Question], dict[str, Any]]] = {"base_image": _judge, "training_images": _sort}

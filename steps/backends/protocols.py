@@ -23,6 +23,8 @@ class Question:
         schema: JSON Schema of the answer, strict (every property required, no others).
         name: A short name of the schema, [a-z_]+.
         facts: The data that the text was made from (for example description and outfit), for backends that read no prose.
+        tokens: What the answer may need; a backend whose own limit is lower allows so many.
+        long_side: Pixels; images up to this are sent as large as they are, also where the backend would send them smaller.
     """
 
     text: str
@@ -30,6 +32,8 @@ class Question:
     schema: Mapping[str, Any]
     name: str
     facts: Mapping[str, str] = field(default_factory=dict)
+    tokens: int = 0
+    long_side: int = 0
 
 
 @dataclass(frozen=True)

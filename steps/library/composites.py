@@ -118,15 +118,16 @@ def _without_ground(cell: Image.Image) -> Image.Image:
     drawn = away.max(axis=2) > _GROUND_TOLERANCE
     if not drawn.any():
         return cell
-    across, down = _margin(drawn.sum(axis=0)), _margin(drawn.sum(axis=1))
-    return cell.crop((across, down, cell.width - across, cell.height - down))
+    (left, right), (top, bottom) = _margins(drawn.sum(axis=0)), _margins(drawn.sum(axis=1))
+    return cell.crop((left, top, cell.width - right, cell.height - bottom))
 
 
-def _margin(drawn: NDArray[np.int64]) -> int:
-    """How many lines hold hardly anything on either side, of (N,) counts of pixels that are not ground.
+def _margins(drawn: NDArray[np.int64]) -> tuple[int, int]:
+    """How many lines hold hardly anything before and behind the thumbnail, of (N,) counts of pixels that are not ground.
 
-    Compression smears a thumbnail's edge over a block, but thinly. And thumbnails are centred: one that is as dark as the ground
-    on one side is not cut there.
+    Compression smears a thumbnail's edge over a block, but thinly. And thumbnails are centred, to a pixel: one that is as dark as
+    the ground on one side is not cut there.
     """
     lines = np.flatnonzero(drawn >= _SMEARED * drawn.max())
-    return min(int(lines[0]), len(drawn) - 1 - int(lines[-1]))
+    before, behind = int(lines[0]), len(drawn) - 1 - int(lines[-1])
+    return min(before, behind + 1), min(behind, before + 1)

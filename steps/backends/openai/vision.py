@@ -98,9 +98,10 @@ class OpenAIVision:
     def _body(self, question: Question) -> bytes:
         """The request as JSON. The images are put in as bytes: an encoder would look at each of their letters twice."""
         pieces = json.dumps(self._request(question)).encode("ascii").split(IMAGE.encode("ascii"))
+        long_side = self._long_side(question)
         body = [pieces[0]]
         for picture, piece in zip(question.images, pieces[1:], strict=True):
-            data = as_jpeg(picture, long_side=self._settings.long_side, quality=self._settings.quality)
+            data = as_jpeg(picture, long_side=long_side, quality=self._settings.quality)
             body += [base64.b64encode(data), piece]
         return b"".join(body)
 
@@ -113,7 +114,7 @@ class OpenAIVision:
             "model": settings.model,
             "messages": [{"role": "user", "content": content}],
             "response_format": {"type": "json_schema", "json_schema": form},
-            "max_completion_tokens": settings.max_tokens,
+            "max_completion_tokens": self._room(question),
         }
         return request if settings.temperature is None else {**request, "temperature": settings.temperature}
 
@@ -152,13 +153,23 @@ class OpenAIVision:
         """The most that prompt and answer may have."""
         text = len(question.text.encode("utf-8")) + len(json.dumps(question.schema))
         rule = self._price.image_tokens if self._price else {}
-        images = sum(prices.image_tokens(rule, self._sent_size(picture)) for picture in question.images)
-        return text // BYTES_A_TOKEN + 50 + images, self._settings.max_tokens
+        long_side = self._long_side(question)
+        images = sum(prices.image_tokens(rule, _sent_size(picture, long_side)) for picture in question.images)
+        return text // BYTES_A_TOKEN + 50 + images, self._room(question)
 
-    def _sent_size(self, picture: Picture) -> tuple[int, int]:
-        scale = min(1.0, self._settings.long_side / max(picture.size))
-        width, height = (max(1, round(side * scale)) for side in picture.size)
-        return width, height
+    def _room(self, question: Question) -> int:
+        """The most tokens of an answer."""
+        return max(self._settings.max_tokens, question.tokens)
+
+    def _long_side(self, question: Question) -> int:
+        """Pixels up to which images are sent as they are."""
+        return max(self._settings.long_side, question.long_side)
+
+
+def _sent_size(picture: Picture, long_side: int) -> tuple[int, int]:
+    scale = min(1.0, long_side / max(picture.size))
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return width, height
 
 
 def _text(completion: Mapping[str, Any]) -> str:
