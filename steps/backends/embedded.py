@@ -10,6 +10,8 @@ from functools import cached_property
 from importlib import resources
 from typing import Any
 
+from PIL import Image
+
 from runner.calls import Calls, Reply
 from runner.errors import ItemError
 from runner.params import at_least, param
@@ -75,9 +77,13 @@ class EmbeddedImageSettings:
 
 
 class EmbeddedImage:
-    """Draws an illustrated full-body portrait from description and outfit; the same seed gives the same bytes."""
+    """Draws from description and outfit, the same bytes for the same seed: a full-body portrait, or a training image of a class.
 
-    identity = "embedded image 1"
+    One training image in twenty is of another class or poor, so that looking at new images is of use here too. References are not
+    looked at: the words give a person the same face each time.
+    """
+
+    identity = "embedded image 2"
 
     def __init__(self, settings: EmbeddedImageSettings, calls: Calls) -> None:
         self._settings = settings
@@ -92,13 +98,31 @@ class EmbeddedImage:
         return 0.0
 
     def _draw(self, request: ImageRequest) -> MadeImage:
-        from steps.studio.portrait import studio_portrait
-
-        facts = request.facts
-        size = (request.width, request.height)
-        image = studio_portrait(facts.get("description", request.prompt), facts.get("outfit", ""), size, request.seed)
+        image = _portrait(request) if "class" not in request.facts else _training_image(request)
         self._calls.stop.check()
         return MadeImage(data=encode_jpeg(image), model=self.identity)
+
+
+def _portrait(request: ImageRequest) -> Image.Image:
+    from steps.studio.portrait import studio_portrait
+
+    return studio_portrait(*_texts(request), (request.width, request.height), request.seed)
+
+
+def _training_image(request: ImageRequest) -> Image.Image:
+    from steps.studio.training_picture import CLASSES, figure_of, ordered_picture
+
+    kind, size = request.facts["class"], (request.width, request.height)
+    if kind not in CLASSES:
+        raise ItemError(
+            f"image=embedded can't draw class '{kind}', only {', '.join(CLASSES)}: choose another image backend"
+        )
+    return ordered_picture(figure_of(*_texts(request)), kind, prompt=request.prompt, size=size, seed=request.seed)
+
+
+def _texts(request: ImageRequest) -> tuple[str, str]:
+    """Description and outfit; of a bare prompt all is description."""
+    return request.facts.get("description", request.prompt), request.facts.get("outfit", "")
 
 
 def _judge(question: Question) -> dict[str, Any]:

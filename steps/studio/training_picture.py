@@ -28,6 +28,8 @@ Floats = NDArray[np.float32]
 
 CLASSES = STYLES
 BEST = 10
+MISSES = 0.05
+"""The share of `ordered_picture`s that come out wrong, half of another class, half poor: makers of images aren't always right."""
 # By what a description calls them: people have the skin that it tells of, others one of these.
 _TINTS: Mapping[str, tuple[RGB, ...]] = {
     "robot": ((166, 174, 184), (148, 158, 172), (186, 178, 160)),
@@ -123,6 +125,20 @@ def training_picture(
     image = draw(who, scene, shot, size=size, seed=rng.randrange(2**31), style=kind)
     finish = {"photorealistic": _photographed, "bw_stylized": _inked, "color_stylized": _printed}[kind]
     return _spoilt(finish(image, rng), kind, quality, rng)
+
+
+def ordered_picture(
+    who: Character, kind: str, *, prompt: str = "", size: tuple[int, int] = (1280, 720), seed: int = 0
+) -> Image.Image:
+    """What comes of ordering a good training image, for arguments as `training_picture`'s: one in twenty is not what was ordered."""
+    rng = seeded(f"order {kind} {seed} {prompt}")
+    quality = rng.randint(BEST - 2, BEST)
+    if rng.random() < MISSES:
+        if rng.random() < 0.5:
+            kind = rng.choice([other for other in CLASSES if other != kind])
+        else:
+            quality = rng.randint(1, 2)
+    return training_picture(who, kind, seed=seed, quality=quality, size=size, prompt=prompt)
 
 
 def _named(words: Mapping[str, str], prompt: str) -> str | None:

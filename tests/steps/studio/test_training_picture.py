@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from steps.studio.clarity import measure
-from steps.studio.training_picture import CLASSES, OtherBeing, being_of, figure_of, training_picture
+from steps.studio.training_picture import (
+    CLASSES,
+    MISSES,
+    OtherBeing,
+    being_of,
+    figure_of,
+    ordered_picture,
+    training_picture,
+)
 from steps.studio.world import random_character
 
 SIZE = (256, 144)
@@ -108,3 +116,19 @@ def test_an_unknown_class_or_quality_is_refused() -> None:
         training_picture(figure_of(*WORDS), "oil", seed=1)
     with pytest.raises(ValueError, match="quality 11 is not 1 to 10"):
         training_picture(figure_of(*WORDS), CLASSES[0], seed=1, quality=11)
+
+
+def test_one_order_in_twenty_comes_out_wrong() -> None:
+    """Seen by colour alone, so that of three wrong orders of colour pictures one shows: black-and-white instead."""
+    who, count = figure_of(*WORDS), 600
+    images = [ordered_picture(who, "color_stylized", seed=seed, size=(32, 32)) for seed in range(count)]
+    without = sum(int(np.ptp(pixels(image), axis=2).max() == 0) for image in images)
+    assert 0.1 * MISSES < without / count < 0.5 * MISSES
+
+
+def test_an_order_gives_the_same_picture_again_and_a_good_one_as_a_rule() -> None:
+    who = figure_of(*WORDS)
+    first, again = (ordered_picture(who, "bw_stylized", seed=5, size=SIZE, prompt="at a market") for _ in range(2))
+    assert first.tobytes() == again.tobytes()
+    clear = [measure(ordered_picture(who, "bw_stylized", seed=seed, size=SIZE)).is_clear for seed in range(20)]
+    assert sum(clear) >= 17
