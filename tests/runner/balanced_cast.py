@@ -9,7 +9,6 @@ from PIL import Image, ImageDraw
 
 from runner import files
 from runner.report_parts import COMES, GOES, Badge, Bar, Entry, ReportPart, Shown, Trend, write_part
-from steps.library.composites import Cell, sheets
 
 BALANCED = Badge("balanced", "balanced", "✓", "good")
 UNBALANCED = Badge("out_of_balance", "out of balance", "⇄", "change")
@@ -51,7 +50,7 @@ def _evaluated(run: Path, name: str, before: Mapping[str, int]) -> Entry:
     kinds = _kinds(before)
     for number, kind in enumerate(kinds, 1):
         _draw(run / f"evaluate/pictures/{name}.{number}.png", kind, number)
-    files.write_bytes(run / f"evaluate/{name}_composite.jpg", _composite(kinds))
+    _composite(run / f"evaluate/{name}_composite.jpg", kinds)
     composite = Shown(
         f"evaluate/{name}_composite.jpg", "as found", f"All {len(kinds)} training images of {name}, numbered"
     )
@@ -99,7 +98,7 @@ def _balanced(run: Path, name: str, before: Mapping[str, int]) -> Entry:
         shown.append(
             Shown(f"execute/pictures/{name}.{number}.png", f"{number}", f"New image {number} of {name}", COMES, reason)
         )
-    files.write_bytes(run / f"execute/{name}_composite.jpg", _composite(_kinds(TARGET)))
+    _composite(run / f"execute/{name}_composite.jpg", _kinds(TARGET))
     composite = Shown(f"execute/{name}_composite.jpg", "as left", f"All 20 training images of {name} as they are now")
     return Entry(
         name, name, badge=BALANCED, pictures=[composite, *shown], notes=[f"{len(comes)} images made and verified"]
@@ -133,6 +132,12 @@ def _picture(kind: str, number: int) -> Image.Image:
     return image
 
 
-def _composite(kinds: Sequence[str]) -> bytes:
-    drawn = [Cell(str(number), _picture(kind, number)) for number, kind in enumerate(kinds, 1)]
-    return next(sheets(drawn, len(drawn)))
+def _composite(path: Path, kinds: Sequence[str]) -> None:
+    """A numbered sheet, five in a row; the steps' own are made by `steps.library.composites`."""
+    sheet = Image.new("RGB", (5 * 200, 232 * max(-(-len(kinds) // 5), 1)), "darkslategrey")
+    for index, kind in enumerate(kinds):
+        left, top = index % 5 * 200, index // 5 * 232
+        ImageDraw.Draw(sheet).text((left + 90, top + 8), str(index + 1), "gold", font_size=20)
+        sheet.paste(_picture(kind, index + 1), (left + 20, top + 70))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path)
