@@ -113,7 +113,7 @@ def rate_one(
 
 def one_sheet(picture: Picture) -> tuple[Picture, ...]:
     """A sheet with one image on it."""
-    return as_pictures(sheets([Cell("1", reduced(picture, THUMBNAIL))], 1))
+    return as_pictures(sheets([Cell("1", reduced(picture, THUMBNAIL))]))
 
 
 def as_pictures(jpegs: Iterable[bytes]) -> tuple[Picture, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -47,19 +47,18 @@ class Cell:
     image: Image.Image | None = field(repr=False)
 
 
-def sheets(cells: Iterable[Cell], count: int) -> Iterator[bytes]:
+def sheets(found: Iterable[Cell]) -> Iterator[bytes]:
     """Lay thumbnails out, in rows of `COLUMNS` and at most `PER_SHEET` a sheet.
 
     Args:
-        cells: In order. They are drawn one after the other, so that a generator holds one picture at a time.
-        count: How many there are.
+        found: In order. They are taken one after the other, so that a generator holds one picture at a time.
 
     Yields:
         JPEGs of quality 90, 1,016 pixels wide and 232 high for each row.
     """
-    left = iter(cells)
-    for first in range(0, count, PER_SHEET):
-        yield _sheet(islice(left, PER_SHEET), min(PER_SHEET, count - first))
+    left = iter(found)
+    while together := list(islice(left, PER_SHEET)):
+        yield _sheet(together)
 
 
 def cells(sheet: Image.Image, count: int) -> list[Image.Image]:
@@ -83,10 +82,10 @@ def places(sheet: Image.Image) -> int:
     return COLUMNS * round(sheet.height * _WIDTH / (sheet.width * _ROW))
 
 
-def _sheet(cells: Iterable[Cell], count: int) -> bytes:
-    sheet = Image.new("RGB", (_WIDTH, _ROW * math.ceil(count / COLUMNS)), _GROUND)
+def _sheet(found: Sequence[Cell]) -> bytes:
+    sheet = Image.new("RGB", (_WIDTH, _ROW * math.ceil(len(found) / COLUMNS)), _GROUND)
     pen = ImageDraw.Draw(sheet)
-    for index, cell in enumerate(cells):
+    for index, cell in enumerate(found):
         left, top = (index % COLUMNS) * _COLUMN, (index // COLUMNS) * _ROW
         pen.text((left + THUMBNAIL // 2, top + _STRIP // 2), cell.label, _LABEL, _font(), anchor="mm")
         if cell.image is None:

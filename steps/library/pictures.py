@@ -73,13 +73,11 @@ class Small:
     Attributes:
         image: RGB, 8 bits a channel, EXIF rotation applied, transparency laid on white.
         size: Width and height of the original in pixels, EXIF rotation applied.
-        sha256: Of the file's bytes, hexadecimal.
         notes: As `Picture.notes`.
     """
 
     image: Image.Image = field(repr=False)
     size: tuple[int, int]
-    sha256: str
     notes: tuple[str, ...] = ()
 
 
@@ -133,7 +131,7 @@ def shrink(data: bytes, name: str, long_side: int) -> Small:
     """
     with _whole(data, name, long_side) as whole:
         image = _small(whole.opened, long_side)
-        return Small(image, whole.size, hashlib.sha256(data).hexdigest(), whole.notes)
+        return Small(image, whole.size, whole.notes)
 
 
 def reduced(picture: Picture, long_side: int) -> Image.Image:

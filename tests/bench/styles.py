@@ -133,7 +133,7 @@ def through_sheets(images: Sequence[Image.Image]) -> list[Image.Image]:
         part = images[first : first + PER_SHEET]
         small = (shrink(encode_jpeg(image), "x.jpg", THUMBNAIL).image for image in part)
         laid = (Cell(str(number), image) for number, image in enumerate(small, 1))
-        for sheet in sheets(laid, len(part)):
+        for sheet in sheets(laid):
             found += cells(Image.open(io.BytesIO(sheet)).convert("RGB"), len(part))
     return found
 
