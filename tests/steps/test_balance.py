@@ -1,0 +1,277 @@
+"""A library's training images planned, carried out and taken back, over scripted backends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from runner.errors import UserError
+from runner.ledger import Ledger
+from steps.library.journal import DONE, FAILED
+from tests.library import RecordingMirror, jpeg, tree
+from tests.steps.keeper import COMIC, INK, NAME, PHOTO, Keeper, picture
+from tests.steps.test_half_done import kill_at
+
+TOO_MANY = [(PHOTO, 5), (PHOTO, 3), (PHOTO, 8), (PHOTO, 7), (INK, 6), (INK, 6)]
+AT_TARGET = [(PHOTO, 5), (PHOTO, 8), (PHOTO, 7), (INK, 6), (COMIC, 6)]
+
+
+@pytest.fixture
+def keeper(ledger: Ledger, tmp_path: Path) -> Keeper:
+    return Keeper(ledger, tmp_path, TOO_MANY)
+
+
+def library_of(keeper: Keeper) -> dict[str, str]:
+    return {path: digest for path, digest in tree(keeper.library).items() if not path.startswith(".callsheet/")}
+
+
+def plan_of(path: Path) -> dict[str, Any]:
+    [action] = json.loads(path.read_text())["actions"]
+    return cast("dict[str, Any]", action)
+
+
+def test_a_plan_says_what_goes_and_why_and_what_comes(keeper: Keeper) -> None:
+    action = plan_of(keeper.plan())
+
+    assert {row["file"]: row["why"] for row in action["delete"]} == {
+        f"{NAME}_2.jpg": "4 of class photorealistic where 3 are wanted: quality 3, the lowest",
+        f"{NAME}_5.jpg": "2 of class bw_stylized where 1 are wanted: quality 6, and older than those of it that stay",
+    }
+    [new] = action["generate"]
+    assert (new["file"], new["type"]) == (f"{NAME}_7.jpg", COMIC)
+    assert new["make"]["prompt"]
+    assert "{" not in new["make"]["prompt"]
+    assert keeper.gate is None
+
+
+def test_the_evaluations_file_has_the_documents_fields(keeper: Keeper) -> None:
+    found = json.loads((keeper.plan().parent / "0001_evaluation.json").read_text())
+    assert {key: found[key] for key in list(found)[:9]} == {
+        "actor_id": "0001",
+        "actor_name": NAME,
+        "total_images": 6,
+        "photorealistic_count": 4,
+        "bw_stylized_count": 2,
+        "color_stylized_count": 0,
+        "photorealistic_percentage": 66.7,
+        "bw_stylized_percentage": 33.3,
+        "color_stylized_percentage": 0.0,
+    }
+    assert found["is_balanced"] is False
+    assert {(row["image_number"], row["type"]) for row in found["images_to_delete"]} == {(2, PHOTO), (5, INK)}
+    assert found["images_to_generate"] == [{"type": COMIC, "count": 1}]
+    assert "gpt_analysis" in found
+
+
+def test_carried_out_the_actor_is_at_its_target_on_disk_and_in_the_manifest(keeper: Keeper) -> None:
+    done = keeper.execute(keeper.plan())
+    assert done[NAME]["success"]
+    assert keeper.counts() == {PHOTO: 3, INK: 1, COMIC: 1}
+    manifest = keeper.manifest()
+    assert set(manifest) == {path.name for path in keeper.training.glob("*.jpg")}
+    new = manifest[f"{NAME}_7.jpg"]
+    assert (new.kind, new.model, new.usd, new.source) == (COMIC, "hue images", 0.03, "made")
+    assert new.prompt == keeper.images.requests[0].prompt
+    assert new.sha256 == tree(keeper.training)[f"{NAME}_7.jpg"]
+    assert keeper.history() == [{PHOTO: 3, INK: 1, COMIC: 1}]
+
+
+def test_a_preview_changes_nothing_and_its_gate_says_so(keeper: Keeper) -> None:
+    before = tree(keeper.library)
+    done = keeper.execute(keeper.plan(), act=False, gate=True)
+    assert not done[NAME]["done"]
+    assert keeper.gate == "1 actor out of balance"
+    assert tree(keeper.library) == before
+
+
+def test_gates_are_silent_about_who_is_at_the_target(ledger: Ledger, tmp_path: Path) -> None:
+    keeper = Keeper(ledger, tmp_path, AT_TARGET)
+    plan = keeper.plan(gate=True)
+    assert (json.loads(plan.read_text())["actions"], keeper.gate) == ([], None)
+    assert keeper.execute(plan, gate=True) == {}
+    assert keeper.gate is None
+
+
+def test_a_gate_speaks_of_who_is_not(keeper: Keeper) -> None:
+    keeper.plan(gate=True)
+    assert keeper.gate == "1 of 1 actor out of balance"
+
+
+def test_new_images_get_the_base_image_and_their_class(keeper: Keeper) -> None:
+    keeper.execute(keeper.plan())
+    [request] = keeper.images.requests
+    base = keeper.library / "actors" / NAME / "base_image" / f"{NAME}_base.jpg"
+    assert request.reference is not None
+    assert request.reference.sha256 == tree(base.parent)[base.name]
+    assert (request.facts["class"], request.facts["description"]) == (COMIC, f"{NAME}, a person")
+
+
+def test_an_image_of_another_class_or_too_poor_or_refused_is_made_again(keeper: Keeper) -> None:
+    keeper.images.script = [(PHOTO, 9), "refuse", (COMIC, 2), (COMIC, 7)]
+    done = keeper.execute(keeper.plan(), attempts=4)
+    assert done[NAME]["placed"][0]["attempts"] == 4
+    assert keeper.counts() == {PHOTO: 3, INK: 1, COMIC: 1}
+    assert len({request.seed for request in keeper.images.requests}) == 4
+
+
+def test_a_copy_of_what_stays_is_made_again(keeper: Keeper) -> None:
+    keeper.images.copies = [keeper.training / f"{NAME}_3.jpg"]
+    done = keeper.execute(keeper.plan())
+    assert done[NAME]["placed"][0]["attempts"] == 2
+
+
+def test_if_no_image_passes_nothing_is_touched(keeper: Keeper) -> None:
+    before = library_of(keeper)
+    keeper.images.script = [(PHOTO, 9), (PHOTO, 9)]
+    done = keeper.execute(keeper.plan(), attempts=2)
+    assert "looks photorealistic, not color_stylized" in done[NAME]["error"]
+    assert library_of(keeper) == before
+    assert keeper.states() == {NAME: FAILED}
+
+
+def test_what_passed_is_placed_though_others_did_not_and_poor_ones_of_that_class_stay(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    keeper = Keeper(ledger, tmp_path, [(PHOTO, 5), (PHOTO, 8), (INK, 6), (COMIC, 1), (COMIC, 2)])
+    keeper.images.script = [(PHOTO, 9), (PHOTO, 9), (INK, 9)]
+    done = keeper.execute(keeper.plan(min_quality=3), attempts=2)
+    assert done[NAME]["error"].startswith("1 of 2 new images placed; missing: 1 of class color_stylized")
+    assert keeper.counts() == {PHOTO: 3, INK: 1, COMIC: 1}
+    assert (keeper.training / f"{NAME}_5.jpg").exists(), "the better of the two poor ones"
+    assert keeper.states() == {NAME: DONE}
+    assert keeper.history()[-1] == {PHOTO: 3, INK: 1, COMIC: 1}
+
+
+def test_undone_all_is_as_it_was(keeper: Keeper) -> None:
+    keeper.write_manifest(prompt="as it was")
+    before = library_of(keeper)
+    keeper.execute(keeper.plan())
+    assert library_of(keeper) != before
+    assert keeper.undo() == []
+    assert library_of(keeper) == before
+    kept = (keeper.library / ".callsheet/trash").rglob("made/*")
+    assert [path.name for path in kept] == [f"{NAME}_7.jpg"]
+
+
+def test_prompts_are_not_those_that_the_manifest_has(ledger: Ledger, tmp_path: Path) -> None:
+    keeper = Keeper(ledger, tmp_path, [(PHOTO, 8)] * 0)
+    first = plan_of(keeper.plan())
+    prompts = [row["make"]["prompt"] for row in first["generate"]]
+    assert len(set(prompts)) == 5
+    keeper.execute(keeper.plan(), force=True)
+    again = plan_of(keeper.plan("again", total=10, targets={PHOTO: 6, INK: 2, COMIC: 2}))
+    assert not {row["make"]["prompt"] for row in again["generate"]} & set(prompts)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("image", "has changed since"),
+        ("more", "came or went"),
+        ("place", "has appeared since"),
+        ("manifest", "has changed since"),
+        ("base", "has changed since"),
+    ],
+)
+def test_what_changed_since_the_plan_is_left_alone(keeper: Keeper, change: str, said: str) -> None:
+    keeper.write_manifest()
+    plan = keeper.plan()
+    path = {
+        "image": keeper.training / f"{NAME}_2.jpg",
+        "more": keeper.training / f"{NAME}_60.jpg",
+        "place": keeper.training / f"{NAME}_7.jpg",
+        "manifest": keeper.training / "manifest.json",
+        "base": keeper.library / "actors" / NAME / "base_image" / f"{NAME}_base.jpg",
+    }[change]
+    path.write_bytes(path.read_bytes() + b" " if change == "manifest" else jpeg("black"))
+    before = library_of(keeper)
+    assert said in keeper.execute(plan)[NAME]["error"]
+    assert library_of(keeper) == before
+
+
+def test_without_a_base_image_nothing_can_be_made(keeper: Keeper) -> None:
+    (keeper.library / "actors" / NAME / "base_image" / f"{NAME}_base.jpg").unlink()
+    plan = keeper.plan(gate=True)
+    assert json.loads(plan.read_text())["actions"] == []
+    evaluation = json.loads((plan.parent / "0001_evaluation.json").read_text())
+    assert "there is no base image" in evaluation["error"]
+    assert keeper.gate == "1 of 1 actor out of balance"
+
+
+def test_a_base_image_among_the_training_images_stays(ledger: Ledger, tmp_path: Path) -> None:
+    keeper = Keeper(ledger, tmp_path, TOO_MANY)
+    (keeper.library / "actors" / NAME / "base_image" / f"{NAME}_base.jpg").unlink()
+    (keeper.training / f"{NAME}_0.jpg").write_bytes(picture(PHOTO, 1, 99))
+    action = plan_of(keeper.plan())
+    assert f"{NAME}_0.jpg" in action["stays"]
+    assert action["base_image"]["path"].endswith("_0.jpg")
+    keeper.execute(keeper.plan("again"))
+    assert keeper.counts() == {PHOTO: 3, INK: 1, COMIC: 1}
+
+
+def test_more_than_half_of_the_library_goes_by_force_alone(ledger: Ledger, tmp_path: Path) -> None:
+    keeper = Keeper(ledger, tmp_path, [(PHOTO, 5)] * 0 + [(INK, quality) for quality in range(1, 10)])
+    plan = keeper.plan()
+    with pytest.raises(UserError, match="more than half"):
+        keeper.execute(plan)
+    assert keeper.execute(plan, force=True)[NAME]["success"]
+
+
+def test_a_plan_is_carried_out_once(keeper: Keeper) -> None:
+    plan = keeper.plan()
+    keeper.execute(plan)
+    with pytest.raises(UserError, match="was carried out before"):
+        keeper.execute(plan, run="another")
+
+
+def test_numbers_go_on_from_the_highest_anywhere(keeper: Keeper) -> None:
+    mirror = RecordingMirror(keeper.library, {f"actors/{NAME}/training_data/{NAME}_41.jpg": b"orphan"})
+    keeper.mirror = mirror
+    keeper.write_manifest()
+    document = json.loads((keeper.training / "manifest.json").read_text())
+    document["images"].append({"file": f"{NAME}_30.png"})
+    (keeper.training / "manifest.json").write_text(json.dumps(document))
+    assert [row["file"] for row in plan_of(keeper.plan())["generate"]] == [f"{NAME}_42.jpg"]
+
+
+def test_the_mirror_is_kept_alike_and_urls_of_the_manifest_count(keeper: Keeper) -> None:
+    folder = f"actors/{NAME}/training_data"
+    objects = {f"{folder}/{path.name}": path.read_bytes() for path in keeper.training.glob("*.jpg")}
+    objects[f"{folder}/old/{NAME}_2.jpg"] = objects.pop(f"{folder}/{NAME}_2.jpg")
+    objects["actors/0000_ada/training_data/0000_ada_5.jpg"] = b"hers"
+    mirror = RecordingMirror(keeper.library, objects)
+    keeper.mirror = mirror
+    keeper.write_manifest()
+    document = json.loads((keeper.training / "manifest.json").read_text())
+    by_file = {row["file"]: row for row in document["images"]}
+    by_file[f"{NAME}_2.jpg"]["url"] = f"https://mirror.example/{folder}/old/{NAME}_2.jpg"
+    by_file[f"{NAME}_5.jpg"]["url"] = "https://mirror.example/actors/0000_ada/training_data/0000_ada_5.jpg"
+    (keeper.training / "manifest.json").write_text(json.dumps(document))
+    before = dict(mirror.objects)
+    keeper.execute(keeper.plan())
+    gone, come = set(before) - set(mirror.objects), set(mirror.objects) - set(before)
+    assert gone == {f"{folder}/old/{NAME}_2.jpg"}
+    assert come == {f"{folder}/{NAME}_7.jpg"}
+    assert keeper.manifest()[f"{NAME}_7.jpg"].url == f"https://mirror.example/{folder}/{NAME}_7.jpg"
+    assert keeper.undo() == []
+    assert mirror.objects == before
+
+
+@pytest.mark.parametrize(
+    "name", ["execute.intent", "execute.staged", "execute.made", "execute.moving", "execute.trashed", "execute.placed"]
+)
+def test_cut_off_it_goes_on_and_pays_for_no_image_twice(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    plan = keeper.plan(total=8, targets={PHOTO: 3, INK: 2, COMIC: 3})
+    with monkeypatch.context() as patch:
+        kill_at(patch, name)
+        assert keeper.execute(plan) == {}
+    done = keeper.execute(plan)
+    assert done[NAME]["success"]
+    assert keeper.counts() == {PHOTO: 3, INK: 2, COMIC: 3}
+    assert len(keeper.images.requests) == 3
+    assert set(keeper.manifest()) == {path.name for path in keeper.training.glob("*.jpg")}
