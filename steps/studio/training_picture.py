@@ -50,7 +50,7 @@ _PLACES = {
     "studio": r"studio|plain|backdrop|blank",
 }
 _SHOTS = {
-    "portrait": r"portrait|close-up|face|head",
+    "portrait": r"portrait|close-up",
     "half": r"half-length|waist|medium|chest",
     "full": r"full-length|full-body|full figure|head to toe|whole figure|wide",
 }
