@@ -156,7 +156,12 @@ class PlanTraining:
         raise ItemError(f"{name} is not in actorsData.json any more: evaluate again")
 
     def _check_there(self, actor: Actor, row: Evaluation) -> None:
-        """What is on the disk must be what was looked at."""
+        """What is on the disk must be what was looked at, all of it."""
+        for file, why in row.unreadable:
+            if training.is_image(file):
+                raise ItemError(
+                    f"{file} could not be looked at, so nobody knows what it is: {why}: mend it or move it away"
+                )
         looked_at = {image.file: image.sha256 for image in row.images if image.on_disk}
         there = {
             path.name: self._context.hashes.of(path) for path in training.images_on_disk(self._context.data, actor)

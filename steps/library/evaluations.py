@@ -43,8 +43,17 @@ SCHEMA: Mapping[str, Any] = {
                                 "class": {"type": ["string", "null"], "minLength": 1, "maxLength": 200},
                                 "quality": {"type": "integer", "minimum": 0, "maximum": 10},
                                 "problem": {"type": ["string", "null"]},
+                                "notes": {"type": "array", "items": {"type": "string"}},
                                 "made_at": {"type": ["number", "null"]},
                             },
+                        },
+                    },
+                    "unreadable": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["file", "why"],
+                            "properties": {"file": {"type": "string"}, "why": {"type": "string"}},
                         },
                     },
                 },
@@ -64,7 +73,7 @@ class EvaluatedImage:
         on_disk: False where only the mirror has it.
         kind: Its class; None for a broken file.
         quality: 1 to 10; 0 for a broken file or an exact copy.
-        problem: Why it is 0.
+        problem: Why it is 0, for people.
         made_at: Seconds since the epoch; 0 where nobody knows.
     """
 
@@ -81,13 +90,21 @@ class EvaluatedImage:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One actor's training images; `error` says why they could not be looked at."""
+    """One actor's training images.
+
+    Attributes:
+        error: Why they could not be looked at; None where they were.
+        analysis: What the vision backend said of the whole.
+        images: All that could be opened, and those that are broken.
+        unreadable: Other files that are images by their names, and why they could not be opened.
+    """
 
     actor_id: int
     actor_name: str
     error: str | None = None
     analysis: str = ""
     images: tuple[EvaluatedImage, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
 
     def counts(self) -> dict[str, int]:
         """Images by class, whatever their quality."""
@@ -110,7 +127,8 @@ def read_evaluations(path: Path) -> tuple[int, list[Evaluation]]:
             raise UserError(f"{where}: {name!r} stands at /results/{first} already")
         error = None if row["success"] else row.get("error") or "no reason was given"
         images = tuple(_images(row.get("images") or (), where))
-        rows.append(Evaluation(row["actor_id"], name, error, row.get("analysis") or "", images))
+        unreadable = tuple((one["file"], one["why"]) for one in row.get("unreadable") or ())
+        rows.append(Evaluation(row["actor_id"], name, error, row.get("analysis") or "", images, unreadable))
     return document["total_processed"], rows
 
 
@@ -133,6 +151,12 @@ def _images(rows: Any, where: str) -> Iterator[EvaluatedImage]:
             on_disk=row["where"] == "disk",
             kind=row["class"],
             quality=row["quality"],
-            problem=row.get("problem") or "",
+            problem=_problem(row),
             made_at=row.get("made_at") or 0.0,
         )
+
+
+def _problem(row: Mapping[str, Any]) -> str:
+    if not row.get("problem"):
+        return ""
+    return ": ".join(filter(None, (row["problem"], "; ".join(row.get("notes") or ()))))

@@ -90,12 +90,14 @@ class Surveyor:
             raise UserError(f"the library's mirror can't be listed: {error}") from error
 
     def has_images(self, actor: Actor) -> bool:
-        """Whether an actor's training_data folder holds an image, on the disk or in the mirror. What goes wrong is `of`'s to tell."""
+        """Whether an actor has an image, on the disk or in the mirror. What goes wrong is `of`'s to tell."""
         try:
-            on_disk = training.images_on_disk(self._library.root, actor)
-            return bool(on_disk) or any(training.is_image(key.name) for key in self._objects(actor))
+            if training.images_on_disk(self._library.root, actor):
+                return True
         except ItemError:
             return True
+        survey = self.of(actor)
+        return bool(survey.images) or survey.problem is not None
 
     def of(self, actor: Actor) -> Survey:
         """Everything about one actor."""
@@ -115,16 +117,14 @@ class Surveyor:
     def _images(
         self, actor: Actor, on_disk: Mapping[str, Path], objects: Objects, manifest: TrainingManifest
     ) -> tuple[FoundImage, ...]:
-        stored = {key.name: item for key, item in objects.items() if training.is_image(key.name)}
-        for image in manifest.images:
+        stored = {}
+        # An object that is neither on the disk nor in the manifest is nobody's: an audit tells of it.
+        for name in {*on_disk, *(image.file for image in manifest.images if training.is_image(image.file))}:
             # Its own URL wins, and may lead elsewhere in the mirror; only there a look-up of its own is needed.
-            key = addresses.key_of(self._storage, manifest, image.file)
+            key = addresses.key_of(self._storage, manifest, name)
             inside = key.parent == addresses.folder_of(actor.name)
-            there = objects.get(key) if inside else self._storage.find(key)
-            if there is not None and training.is_image(image.file):
-                # An object under another name is this image, and no second one.
-                stored.pop(key.name if inside else "", None)
-                stored[image.file] = there
+            if (there := objects.get(key) if inside else self._storage.find(key)) is not None:
+                stored[name] = there
         names = sorted({*on_disk, *stored}, key=training.order_of)
         return tuple(
             FoundImage(name, on_disk.get(name), stored.get(name), _made_at(manifest, name, on_disk.get(name)))
