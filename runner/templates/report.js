@@ -109,18 +109,25 @@
     write();
     search.focus();
   });
-  // A card that was asked for is shown, whatever else is.
-  function uncover() {
+  // A card that was asked for is shown, whatever was filtered. Those on the way have their true height only once they
+  // have been drawn, so that the aim moves for some frames.
+  function reach() {
     var card = location.hash && document.getElementById(location.hash.slice(1));
-    if (!card || !card.hidden) return;
-    state = { kinds: [], q: "", sort: state.sort };
-    draw();
-    card.scrollIntoView();
+    if (!card || card.parentNode !== list) return;
+    if (card.hidden) {
+      state = { kinds: [], q: "", sort: state.sort };
+      draw();
+    }
+    var frames = 0;
+    (function again() {
+      card.scrollIntoView();
+      if (frames++ < 12) requestAnimationFrame(again);
+    })();
   }
 
   // A tile, a line of the overview or a shared address was followed; our own changes do not fire this.
   window.addEventListener("hashchange", function () {
-    if (location.hash && !isView(location.hash.slice(1))) { uncover(); return; }
+    if (location.hash && !isView(location.hash.slice(1))) { reach(); return; }
     read();
     draw();
     if (location.hash) document.getElementById("cards").scrollIntoView();
@@ -128,4 +135,5 @@
   tools.hidden = false;
   read();
   draw();
+  reach();
 })();
