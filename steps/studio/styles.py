@@ -3,13 +3,14 @@
 Black-and-white is a matter of chroma: whatever tint paper and ink have follows the brightness, so what is left of Cb and Cr (JFIF's)
 beside a parabola over the luma is compared with `TINT`. A black-and-white photograph is a photograph.
 
-Drawn or photographed is a matter of how the brightness changes from pixel to pixel. Three kinds of figures are weighed:
+Drawn or photographed is a matter of how the brightness changes from pixel to pixel. Four kinds of figures are weighed:
 
 * the histogram of slopes. In photographs its logarithm falls evenly over all slopes (Huang and Mumford, "Statistics of natural images
   and models", CVPR 1999, section 3); drawings have many pixels without a slope, many with a steep one, and few between;
 * what lies beside the edges: flat fills in drawings, texture and shading in photographs, as neighbours in graphics have either the
   same colour or a wholly other one (Athitsos, Swain and Frankel, "Distinguishing photographs and graphics on the World Wide Web",
   IEEE CBAIVL 1997, section 3: number of colours, farthest neighbour);
+* how much fine detail there is, which tells a soft drawing from a photograph;
 * dark outlines: the share of edges beside a thin line that is darker than both its sides, found by a morphological closing (Serra,
   "Image Analysis and Mathematical Morphology", 1982, chapter 11: top-hat). That it counts is ours.
 
@@ -53,6 +54,7 @@ FIGURES = (
     "calm beside edges",
     "shaded beside edges",
     "outlined edges",
+    "finest detail",
 )
 IN_COLOUR: tuple[float, ...] = (1.624, -3.742, 7.902, -2.664, -0.045, 0.879, 18.752, -2.527, -27.938, 15.671, 10.124)
 """A weight for each of `FIGURES` and the constant: above zero is drawn."""
@@ -120,7 +122,7 @@ def has_colour(image: Image.Image) -> bool:
 
 
 def figures(image: Image.Image) -> NDArray[np.float64]:
-    """What is weighed: `FIGURES` of a picture, (10,); the histogram's are logarithms of shares."""
+    """What is weighed: `FIGURES` of a picture, (11,); the histogram's are logarithms of shares."""
     surface = _surface(_cut(image))
     slope = surface.slope
     shares = [np.log(1e-3 + np.mean((slope >= low) & (slope < high))) for low, high in pairwise(_SLOPES)]
@@ -128,7 +130,7 @@ def figures(image: Image.Image) -> NDArray[np.float64]:
     beside = (_share(slope < 1, _around(edges, 4)), _share(slope < 3, _around(edges, 3)))
     shaded = _share((slope >= 3) & (slope < _EDGE), _around(steep, 4))
     outlined = _share(_widened(_outlines(surface.luma), 1), steep)
-    return np.array([*shares, *beside, shaded, outlined])
+    return np.array([*shares, *beside, shaded, outlined, _finest(surface.luma)])
 
 
 def _sure(image: Image.Image, coloured: bool) -> float:
@@ -151,6 +153,13 @@ def _surface(image: Image.Image) -> _Surface:
     across[:, 1:-1] = (luma[:, 2:] - luma[:, :-2]) / 2
     down[1:-1] = (luma[2:] - luma[:-2]) / 2
     return _Surface(luma, np.hypot(across, down))
+
+
+def _finest(luma: Floats) -> float:
+    """How much detail of one pixel there is against that of two, as a logarithm: pictures out of focus have little."""
+    grey = Image.fromarray(luma.astype(np.uint8))
+    soft, softer = (np.asarray(grey.filter(ImageFilter.GaussianBlur(sigma)), dtype=np.float32) for sigma in (0.7, 1.4))
+    return float(np.log((0.05 + np.abs(luma - soft).mean()) / (0.05 + np.abs(soft - softer).mean())))
 
 
 def _outlines(luma: Floats) -> Mask:

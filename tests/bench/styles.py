@@ -25,13 +25,15 @@ from PIL import Image, ImageChops, ImageFilter, ImageOps
 from steps.library.composites import PER_SHEET, THUMBNAIL, Cell, cells, sheets
 from steps.library.pictures import encode_jpeg, shrink
 from steps.studio.styles import BW_STYLIZED, COLOR_STYLIZED, FIGURES, PHOTOREALISTIC, figures, has_colour, look
+from steps.studio.training_picture import training_picture
 from steps.studio.world import STYLES, draw, random_character, random_scene, random_shot
-from tests.bench.spoil import CHOSEN_ON, HELD_OUT, photograph
+from tests.bench.spoil import CHOSEN_ON, HELD_OUT, blurred, photograph
 
 Numbers = NDArray[np.float64]
 
 FITTED, REPORTED = 1000, 6000
-SIZES = ((512, 288), (1024, 576), (512, 512), (640, 960))
+SIZES = ((512, 288), (512, 288), (1280, 720), (512, 512), (640, 960))
+QUALITIES = (10, 10, 9, 9, 8, 8, 7, 6, 5)
 GREY_CHOSEN, GREY_HELD_OUT = ("brick.png", "gravel.png", "clock_motion.png"), ("grass.png", "moon.png")
 # The page is print, whose photograph is as much a drawing.
 IN_COLOUR_HELD_OUT = tuple(name for name in HELD_OUT if name not in ("coins", "page"))
@@ -70,11 +72,13 @@ def drawn(first: int, count: int) -> Mapping[str, list[Image.Image]]:
 
 
 def drawing(seed: int) -> Image.Image:
-    """A picture of the studio in STYLES[seed % 3], through JPEG."""
+    """A picture of the studio in STYLES[seed % 3], through JPEG: a training image, most of them good ones, or plainly drawn."""
     rng = random.Random(seed)
-    size = SIZES[seed // 3 % len(SIZES)] if rng.random() < 0.5 else SIZES[0]
-    who, scene, shot = random_character(rng), random_scene(rng), random_shot(rng)
-    image = draw(who, scene, shot, size=size, seed=seed, style=STYLES[seed % len(STYLES)])
+    who, size, style = random_character(rng), rng.choice(SIZES), STYLES[seed % len(STYLES)]
+    if rng.random() < 0.7:
+        image = training_picture(who, style, seed=seed, quality=rng.choice(QUALITIES), size=size)
+    else:
+        image = draw(who, random_scene(rng), random_shot(rng), size=size, seed=seed, style=style)
     return Image.open(io.BytesIO(encode_jpeg(image, quality=88)))
 
 
@@ -96,6 +100,11 @@ def cropped(images: Iterable[Image.Image], crops: int, seed: int = 1) -> list[Im
             left, top = rng.uniform(0, image.width - width), rng.uniform(0, image.height - height)
             found.append(image.crop((round(left), round(top), round(left + width), round(top + height))))
     return found
+
+
+def softened(images: Sequence[Image.Image], rng: random.Random) -> list[Image.Image]:
+    """Every third picture out of focus, so that softness is no mark of either side."""
+    return [blurred(image, "gauss", rng.uniform(0.2, 0.8)) if rng.random() < 1 / 3 else image for image in images]
 
 
 def greyed(image: Image.Image) -> Image.Image:
@@ -141,9 +150,10 @@ def through_sheets(images: Sequence[Image.Image]) -> list[Image.Image]:
 def fit() -> None:
     """Print weights for pictures in colour and for those without."""
     rng = random.Random(1)
-    kinds = drawn(FITTED, 300)
+    kinds = drawn(FITTED, 600)
     colour = cropped([photograph(name, 384) for name in CHOSEN_ON if name != "camera"], 16)
     grey = cropped([photograph("camera", 384), *map(shipped, GREY_CHOSEN)], 16)
+    colour, grey = softened(colour, rng), softened(grey, rng)
     toons, inks = [cartooned(image, rng) for image in colour], [inked(image, rng) for image in colour + grey]
     in_colour = [(kinds[PHOTOREALISTIC], 0, 1.0), (colour, 0, 1.0), (kinds[COLOR_STYLIZED], 1, 1.0), (toons, 1, 0.4)]
     without = [(grey, 0, 1.0), ([*map(greyed, colour)], 0, 1.0), (kinds[BW_STYLIZED], 1, 1.0), (inks, 1, 0.3)]
