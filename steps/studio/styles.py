@@ -56,9 +56,22 @@ FIGURES = (
     "outlined edges",
     "finest detail",
 )
-IN_COLOUR: tuple[float, ...] = (1.624, -3.742, 7.902, -2.664, -0.045, 0.879, 18.752, -2.527, -27.938, 15.671, 10.124)
+IN_COLOUR: tuple[float, ...] = (
+    1.624,
+    -3.742,
+    7.902,
+    -2.664,
+    -0.045,
+    0.879,
+    18.752,
+    -2.527,
+    -27.938,
+    15.671,
+    0.0,
+    10.124,
+)
 """A weight for each of `FIGURES` and the constant: above zero is drawn."""
-WITHOUT: tuple[float, ...] = (-0.889, -3.620, 6.505, -3.092, -1.198, 2.069, 23.157, 4.643, -3.936, -2.213, -2.951)
+WITHOUT: tuple[float, ...] = (-0.889, -3.620, 6.505, -3.092, -1.198, 2.069, 23.157, 4.643, -3.936, -2.213, 0.0, -2.951)
 
 _SLOPES = (0, 1, 3, 8, 20, 60, 1000)  # Grey levels per pixel.
 _EDGE, _STEEP = 12, 20
