@@ -47,6 +47,15 @@ class Arrival:
 
 
 @dataclass(frozen=True)
+class Upload:
+    """A file of the library that stays where it is and is put into the mirror at a key where nothing stands."""
+
+    path: str
+    key: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Rewrite:
     """A small text file of ours that an action changes: from `before` (None where it was not there) to `after`."""
 
@@ -63,6 +72,7 @@ class ActionRecord:
         files: What goes to the trash.
         keys: What goes to the mirror's trash.
         arrivals: What comes.
+        uploads: What is there, and comes into the mirror.
         rewrite: The manifest that changes, if one does.
         judged: The image that was judged (path and SHA-256), or None where there was none.
         former: The record of the base image of ours that the new one replaces, if that was one.
@@ -77,6 +87,7 @@ class ActionRecord:
     files: tuple[PlannedFile, ...] = ()
     keys: tuple[PlannedKey, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
+    uploads: tuple[Upload, ...] = ()
     rewrite: Rewrite | None = None
     judged: tuple[str, str] | None = None
     former: MadeRecord | None = None
@@ -160,6 +171,7 @@ def _record_from(text: str) -> ActionRecord:
     value["arrivals"] = tuple(
         Arrival(**{**arrival, "made": _made_from(arrival["made"])}) for arrival in value["arrivals"]
     )
+    value["uploads"] = tuple(Upload(**upload) for upload in value.get("uploads", ()))
     value["rewrite"] = Rewrite(**value["rewrite"]) if value.get("rewrite") else None
     value["judged"] = None if value["judged"] is None else tuple(value["judged"])
     value["former"] = _made_from(value["former"])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from runner.errors import ItemError
 from runner.failpoints import failpoint
 from runner.operations import Operations
-from steps.library.journal import DONE, UNDOING, ActionRecord, Arrival
+from steps.library.journal import DONE, UNDOING, ActionRecord, Arrival, Upload
 from steps.library.mirror import Storage, StoredObject
 from steps.library.plans import PlannedKey
 
@@ -33,6 +33,8 @@ class Mirrored:
         Raises:
             ItemError: Something changed since.
         """
+        if not _touches(record):
+            return
         there = self._there(record)
         for key in record.keys:
             standing = there.get(PurePosixPath(key.key))
@@ -58,12 +60,16 @@ class Mirrored:
     def put(self, record: ActionRecord, arrival: Arrival, data: bytes) -> None:
         """Store a new image."""
         assert arrival.made is not None
-        target = PurePosixPath(arrival.path)
+        self._put(record, PurePosixPath(arrival.path), data, sha256=arrival.made.sha256, seed=arrival.made.seed)
+
+    def upload(self, record: ActionRecord, upload: Upload, data: bytes) -> None:
+        """Store a file that only the disk had."""
+        self._put(record, PurePosixPath(upload.key), data, sha256=upload.sha256)
+
+    def _put(self, record: ActionRecord, target: PurePosixPath, data: bytes, **about: str | float) -> None:
         media_type = "image/png" if target.suffix.lower() == ".png" else "image/jpeg"
         if self._storage.put(target, data, media_type, replaces=_planned(record, target)):
-            self._operations.record(
-                "put", self._address(target), action=record.id, sha256=arrival.made.sha256, seed=arrival.made.seed
-            )
+            self._operations.record("put", self._address(target), action=record.id, **about)
             failpoint("mirror.put")
 
     def delete(self, record: ActionRecord) -> None:
@@ -79,13 +85,15 @@ class Mirrored:
 
     def fault(self, state: str, record: ActionRecord) -> str | None:
         """Why the action's objects can't be put back (something changed since), or None."""
+        if not _touches(record):
+            return None
         there = self._there(record)
         kept = {item.key: item for item in self._storage.in_trash(record.id)}
-        coming = {PurePosixPath(arrival.path): arrival for arrival in record.arrivals if arrival.upload}
-        for target, arrival in coming.items():
+        coming = _coming(record)
+        for target, sha256 in coming.items():
             # What an undo before has put back already is not looked at again: a copy may have another ETag than the plan saw.
             returned = state == UNDOING and _planned(record, target) is not None and target not in kept
-            if target in there and not returned and not self._is_known(there[target], record, arrival, kept):
+            if target in there and not returned and not self._is_known(there[target], record, sha256, kept):
                 return f"{self._address(target)} has changed since"
         for item in kept.values():
             if item.key not in coming and item.key in there and not self._storage.can_return(item, record.id):
@@ -98,10 +106,9 @@ class Mirrored:
 
     def undo(self, record: ActionRecord) -> PutBack:
         """Take away the new images, put back what the trash holds, then empty it."""
-        kept = list(self._storage.in_trash(record.id))
-        for arrival in record.arrivals:
-            if arrival.upload:
-                self._take_away(record, arrival, {item.key for item in kept})
+        kept = list(self._storage.in_trash(record.id)) if _touches(record) else []
+        for target, sha256 in _coming(record).items():
+            self._take_away(record, target, sha256, {item.key for item in kept})
         for item in kept:
             self._storage.restore(item, record.id)
             self._operations.record("restore", self._address(item.key), action=record.id)
@@ -114,12 +121,13 @@ class Mirrored:
         gone = [PurePosixPath(key.key) for key in record.keys if PurePosixPath(key.key) not in there]
         return PutBack(len(kept), tuple(self._address(key) for key in gone))
 
-    def _take_away(self, record: ActionRecord, arrival: Arrival, kept: set[PurePosixPath]) -> None:
+    def _take_away(
+        self, record: ActionRecord, target: PurePosixPath, sha256: str | None, kept: set[PurePosixPath]
+    ) -> None:
         """Delete a new image if it is still ours. Where an object stood that has left the trash again, that one stands there now."""
-        target = PurePosixPath(arrival.path)
-        if arrival.made is None or (_planned(record, target) is not None and target not in kept):
+        if sha256 is None or (_planned(record, target) is not None and target not in kept):
             return
-        ours = self._storage.holding(target, arrival.made.sha256)
+        ours = self._storage.holding(target, sha256)
         if ours is not None:
             self._delete(ours, record)
 
@@ -134,13 +142,13 @@ class Mirrored:
         self,
         standing: StoredObject,
         record: ActionRecord,
-        arrival: Arrival,
+        sha256: str | None,
         kept: dict[PurePosixPath, StoredObject],
     ) -> bool:
         """Whether what stands at a new image's key is the object that the plan saw, its copy put back, or the new image."""
         if standing == _planned(record, standing.key):
             return True
-        if arrival.made is not None and self._storage.holding(standing.key, arrival.made.sha256) is not None:
+        if sha256 is not None and self._storage.holding(standing.key, sha256) is not None:
             return True
         return standing.key in kept and self._storage.can_return(kept[standing.key], record.id)
 
@@ -158,8 +166,19 @@ class Mirrored:
         return self._storage.address(key)
 
 
-def _coming(record: ActionRecord) -> list[PurePosixPath]:
-    return [PurePosixPath(arrival.path) for arrival in record.arrivals if arrival.upload]
+def _coming(record: ActionRecord) -> dict[PurePosixPath, str | None]:
+    """The keys that an action writes, each with the hash of what comes there, once that is made."""
+    coming = {
+        PurePosixPath(arrival.path): None if arrival.made is None else arrival.made.sha256
+        for arrival in record.arrivals
+        if arrival.upload
+    }
+    return coming | {PurePosixPath(upload.key): upload.sha256 for upload in record.uploads}
+
+
+def _touches(record: ActionRecord) -> bool:
+    """Whether an action has anything to do in the mirror at all."""
+    return bool(record.keys or _coming(record))
 
 
 def _planned(record: ActionRecord, key: PurePosixPath) -> StoredObject | None:

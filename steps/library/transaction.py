@@ -87,6 +87,10 @@ class Replacement:
         for arrival in record.arrivals:
             if arrival.path not in planned and os.path.lexists(self._root / arrival.path):
                 raise ItemError(f"{arrival.path} has appeared since the plan was made: make a new plan")
+        for upload in record.uploads:
+            path = self._root / upload.path
+            if path.is_symlink() or not path.is_file() or files.sha256_of(path) != upload.sha256:
+                raise ItemError(f"{upload.path} has changed since the plan was made: make a new plan")
         if record.rewrite is not None and self._text_of(record.rewrite) != record.rewrite.before:
             raise ItemError(f"{record.rewrite.path} has changed since the plan was made: make a new plan")
         self._mirrored.check_unchanged(record)
@@ -121,6 +125,8 @@ class Replacement:
         for arrival in record.arrivals:
             if arrival.upload:
                 self._mirrored.put(record, arrival, self._new(arrival))
+        for upload in record.uploads:
+            self._mirrored.upload(record, upload, self._bytes(upload.path, upload.sha256, "planned"))
         self._rewrite(record)
         self._mirrored.delete(record)
         self._write_entry(record, complete=True)
@@ -208,9 +214,12 @@ class Replacement:
     def _new(self, arrival: Arrival) -> bytes:
         """The image that was put in place, for the mirror."""
         assert arrival.made is not None
-        data = (self._root / arrival.path).read_bytes()
-        if hashlib.sha256(data).hexdigest() != arrival.made.sha256:
-            raise FileExistsError(f"{arrival.path} is not the image that was made: somebody changed it since")
+        return self._bytes(arrival.path, arrival.made.sha256, "made")
+
+    def _bytes(self, path: str, sha256: str, what: str) -> bytes:
+        data = (self._root / path).read_bytes()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise FileExistsError(f"{path} is not the image that was {what}: somebody changed it since")
         return data
 
     def _rewrite(self, record: ActionRecord) -> None:
@@ -224,6 +233,7 @@ class Replacement:
             files.write_text(self.in_trash(record.id, rewrite.path), rewrite.before)
         files.write_text(self._root / rewrite.path, rewrite.after)
         self._operations.record("write", rewrite.path, action=record.id)
+        failpoint("execute.rewritten")
 
     def _write_back(self, record: ActionRecord) -> None:
         """Give the manifest its former text, or take away the one that there was not."""
@@ -235,6 +245,7 @@ class Replacement:
         else:
             files.write_text(self._root / rewrite.path, rewrite.before)
         self._operations.record("restore", rewrite.path, action=record.id)
+        failpoint("undo.written_back")
 
     def _text_of(self, rewrite: Rewrite) -> str | None:
         path = self._root / rewrite.path
