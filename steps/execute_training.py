@@ -347,7 +347,9 @@ class ExecuteTraining:
         gone, came = sum(len(one.deleted) for one in results), sum(len(one.placed) for one in results)
         failed = sum(outcome.result is None for outcome in outcomes)
         acted = self._context.execute
-        if acted:
+        if not outcomes:
+            headline = "Nothing to do."
+        elif acted:
             moved = f"{counted(gone, 'image')} in the trash, {came} made, {failed} failed"
             headline = f"{len(outcomes) - failed} of {counted(len(outcomes), 'actor')} balanced: {moved}."
             if results:

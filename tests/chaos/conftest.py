@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.crash import Case, Zygote
-from tests.chaos.scene import Scene, draw_library
+from tests.chaos.scene import Scene, draw_library, draw_training_library
 from tests.chaos.servers import Servers
 from tests.chaos.wired import WARM, Wired, command, environment
 
 Cases = Callable[[str], Case]
-Wiring = Callable[[str, str], Wired]
+Wiring = Callable[..., Wired]
 Record = Callable[[str, object], None]
 
 
@@ -28,15 +28,16 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
 
 @pytest.fixture(scope="session")
 def case(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Cases:
-    """`execute` carries out a plan that is there; `repair` validates, plans and carries out. Each as new, the unbroken run done once."""
+    """`execute` carries out a plan that is there; `repair` and `balance` validate, plan and carry out. Each as new, the unbroken run done
+    once."""
     folder = tmp_path_factory.mktemp("scenes")
     scene = Scene(folder / "scene")
     known: dict[str, Case] = {}
 
     def make(name: str) -> Case:
         if name not in known:
-            scene.take(_fresh(folder))
-            template, command = folder / "fresh", scene.repair()
+            template, command = _drawn(folder, scene, name)
+            scene.take(template)
             if name == "execute":
                 ended = zygote.run(scene.validate())
                 assert ended.code == 0, ended.said
@@ -50,26 +51,35 @@ def case(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Cases:
 
 @pytest.fixture(scope="session")
 def wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wiring]:
-    """A repair by a storage and a maker of images, each as new, the unbroken run done once. The servers outlive what is killed."""
+    """A repair, or another job, by a storage and a maker of images, each as new, the unbroken run done once. The servers outlive what is
+    killed."""
     folder = tmp_path_factory.mktemp("wired")
     scene = Scene(folder / "scene")
-    known: dict[tuple[str, str], Wired] = {}
+    known: dict[tuple[str, str, str], Wired] = {}
     with Servers() as servers, Zygote(folder, environment(servers), WARM) as zygote:
 
-        def make(storage: str, image: str) -> Wired:
-            if (storage, image) not in known:
-                words = command(scene.repair(), storage, image)
-                known[storage, image] = Wired(
-                    *(zygote, scene, _fresh(folder), words, {}, {}), servers=servers, storage=storage, image=image
+        def make(storage: str, image: str, job: str = "repair") -> Wired:
+            name = (storage, image, job)
+            if name not in known:
+                template, words = _drawn(folder, scene, job)
+                looks = "openai" if job == "repair" else "embedded"
+                known[name] = Wired(
+                    *(zygote, scene, template, command(words, storage, image, looks), {}, {}),
+                    servers=servers,
+                    storage=storage,
+                    image=image,
                 )
-                known[storage, image].learn()
-            return dataclasses.replace(known[storage, image], bad=[], areas=Counter(), again=0, doubled=0)
+                known[name].learn()
+            return dataclasses.replace(known[name], bad=[], areas=Counter(), again=0, doubled=0)
 
         yield make
 
 
-def _fresh(folder: Path) -> Path:
-    if not (folder / "fresh").exists():
-        draw_library(folder / "fresh" / "data")
-        (folder / "fresh" / "outputs").mkdir()
-    return folder / "fresh"
+def _drawn(folder: Path, scene: Scene, job: str) -> tuple[Path, list[str]]:
+    """A job's library as it is at first, and its command."""
+    draw, command = (draw_training_library, scene.balance()) if job == "balance" else (draw_library, scene.repair())
+    template = folder / draw.__name__
+    if not template.exists():
+        draw(template / "data")
+        (template / "outputs").mkdir()
+    return template, command

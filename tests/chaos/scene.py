@@ -21,6 +21,7 @@ from PIL import Image, ImageFilter
 from runner.files import TEMPORARY
 from steps.library import pictures
 from steps.studio.sample_cast import PARTS, Part
+from steps.studio.training_picture import figure_of, training_picture
 from steps.studio.wording import read
 from steps.studio.world import Scene as Place
 from steps.studio.world import Shot, draw
@@ -28,6 +29,12 @@ from steps.studio.world import Shot, draw
 SIZE = (128, 192)
 COMMON = ("quiet=true", "retry.wait_s=0", "grace_s=1")
 MAKING = (f"steps.plan.width={SIZE[0]}", f"steps.plan.height={SIZE[1]}")
+WIDE = (256, 144)
+BALANCING = (
+    f"steps.plan.width={WIDE[0]}",
+    f"steps.plan.height={WIDE[1]}",
+    *("total=4", "targets.photorealistic=2", "targets.bw_stylized=1", "targets.color_stylized=1", "tolerance=0"),
+)
 # What is told apart by times (and by what a job's seconds cost), by the random id of a plan or by the name of a run says nothing about
 # what was lost.
 TIMES = frozenset(
@@ -39,6 +46,7 @@ TIMES = frozenset(
         "plan",
         "plan_id",
         "run",
+        "drawn_in",
         "action_id",
         "library",
         "id",
@@ -46,6 +54,8 @@ TIMES = frozenset(
         "usd",
     )
 )
+# Cut off from the beginning.
+BROKEN = "0002_korean_27_female_4.jpg"
 BLURRY, ABSENT, GOOD = "0002_korean_27_female", "0000_european_16_male", "0001_kazakh_45_male"
 
 
@@ -75,6 +85,9 @@ class Scene:
 
     def execute(self, *more: str) -> list[str]:
         return ["run", "execute_plan", *self._where(), f"plan={self.plan}", "execute=true", *more]
+
+    def balance(self, *more: str) -> list[str]:
+        return ["run", "balance_training_data", *self._where(), *BALANCING, "execute=true", *more]
 
     def undo(self, run: str) -> list[str]:
         return ["undo", run, "--outputs", str(self.outputs)]
@@ -112,6 +125,34 @@ def draw_library(root: Path) -> None:
     _put(root / "actorsData.json", json.dumps(cast).encode())
     for number in range(len(actors)):
         _put(root / "actor_manifests" / f"{number:04d}_manifest.json", json.dumps({"id": f"{number:04d}"}).encode())
+
+
+def draw_training_library(root: Path) -> None:
+    """Draw a library whose three actors have too many training images, too few, and a legacy file with a broken one."""
+    sets = {ABSENT: "ppppib", GOOD: "pc", BLURRY: "iic!"}
+    kinds = {
+        "p": "photorealistic",
+        "i": "bw_stylized",
+        "c": "color_stylized",
+        "b": "bw_stylized",
+        "!": "photorealistic",
+    }
+    cast = []
+    for number, (name, letters) in enumerate(sets.items()):
+        part, home = PARTS[number], root / "actors" / name
+        who = figure_of(part.description, part.outfit)
+        _put(home / "base_image" / f"{name}_base.jpg", pictures.encode_jpeg(_portrait(part, number)))
+        for index, letter in enumerate(letters, start=1):
+            picture = training_picture(who, kinds[letter], seed=10 * number + index, size=WIDE)
+            data = pictures.encode_jpeg(picture)
+            _put(home / "training_data" / f"{name}_{index}.jpg", data[: len(data) // 2] if letter == "!" else data)
+        cast.append({"id": number, "name": name, "description": part.description, "outfit": part.outfit})
+    legacy = [{"filename": f"{BLURRY}_1.jpg", "prompt": "by the river", "seed": 7}, {"filename": "../elsewhere.jpg"}]
+    _put(root / "actors" / BLURRY / "training_data" / "prompt_metadata.json", json.dumps({"images": legacy}).encode())
+    rows = [{"file": f"{GOOD}_{number}.jpg", "prompt": f"{number} o'clock"} for number in (1, 2)]
+    about = {"version": 1, "actor_id": "0001", "actor_name": GOOD, "images": rows}
+    _put(root / "actors" / GOOD / "training_data" / "manifest.json", json.dumps(about).encode())
+    _put(root / "actorsData.json", json.dumps(cast).encode())
 
 
 def _portrait(part: Part, seed: int) -> Image.Image:
@@ -159,7 +200,7 @@ def torn(scene: Scene) -> list[str]:
             try:
                 if path.suffix == ".json" and path.name != "prompt_metadata.json":
                     json.loads(path.read_text(encoding="utf-8"))
-                elif path.suffix == ".jpg":
+                elif path.suffix == ".jpg" and path.name != BROKEN:
                     pictures.load(path)
             except Exception as error:
                 found.append(f"{path.relative_to(scene.root)}: {error}")
@@ -191,6 +232,9 @@ def snapshot(scene: Scene, **more: Any) -> dict[str, Any]:
                 for row in ledger.execute("SELECT * FROM items")
             ),
             "jobs": sorted(tuple(row) for row in ledger.execute("SELECT key, state FROM remote_jobs")),
+            "distributions": sorted(
+                tuple(row) for row in ledger.execute("SELECT DISTINCT actor, moment, counts FROM distributions")
+            ),
             "reservations": ledger.execute("SELECT count(*) FROM reservations").fetchone()[0],
         }
     ledger.close()
@@ -208,6 +252,7 @@ def _library(root: Path, names: dict[str, str]) -> Iterator[tuple[str, Any]]:
     for path, digest in contents(root).items():
         # Ours are compared by what they say, since they hold times.
         ours = path.startswith(".callsheet/") and path.endswith(".json") and "/files/" not in path
+        ours = ours or (path.startswith("actors/") and path.endswith("/training_data/manifest.json"))
         yield path, json.loads((root / path).read_text(encoding="utf-8")) if ours else digest
 
 
@@ -227,7 +272,7 @@ def _runs(scene: Scene) -> list[Any]:
         results = {
             found.relative_to(folder).as_posix(): json.loads(found.read_text(encoding="utf-8"))
             for found in sorted(folder.rglob("*.json"))
-            if found.name in ("results.json", "action_plan.json", "executed.json")
+            if found.name in ("results.json", "action_plan.json", "balance_plan.json", "executed.json")
         }
         runs.append([about["recipe"], about["state"], about["exit"], steps, files, results, _operations(folder)])
     return runs

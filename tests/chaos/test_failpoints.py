@@ -24,14 +24,15 @@ REPAIR = (
     "execute.placed",
     "execute.entered",
 )
-# Those of remote jobs and of the mirror are in test_remote.py and test_providers.py.
+# Those of manifests are in test_balance.py, of remote jobs and of the mirror in test_remote.py and test_providers.py.
+REWRITE, WRITE_BACK = ("execute.rewritten",), ("undo.written_back",)
 UNDO = ("undo.begun", "undo.taken_away", "undo.restored")
 
 
 def test_every_failpoint_has_a_scenario() -> None:
     sources = [path for folder in ("runner", "steps") for path in (ROOT / folder).rglob("*.py")]
     found = {name for path in sources for name in re.findall(r'\bfailpoint\("([^"]+)"\)', path.read_text("utf-8"))}
-    assert found == {*REPAIR, *UNDO, *REMOTE, *MIRROR, *MIRROR_UNDO}
+    assert found == {*REPAIR, *UNDO, *REMOTE, *MIRROR, *MIRROR_UNDO, *REWRITE, *WRITE_BACK}
 
 
 @pytest.mark.parametrize("name", REPAIR)

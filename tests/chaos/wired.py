@@ -34,7 +34,6 @@ IMAGES: Mapping[str, tuple[str, ...]] = {
     "runpod": ("image=runpod", "image.poll_s=0", "image.endpoint=abc123", "image.gpu_usd_per_hour=3.6"),
 }
 BY_JOBS = ("replicate", "runpod")
-COMMON = ("vision=openai", "budget.usd=5")
 # Imported before jobs are forked: each job would else spend its first second on them.
 WARM = ("openai", "httpx", "httpx2", "replicate.client", "boto3.session", "botocore.endpoint", "jsonschema", "tenacity")
 FOREIGN = re.compile(r"(?i)(\w+_proxy|AWS_\w+|OPENAI_\w+|REPLICATE_\w+|RUNPOD_\w+|CALLSHEET_\w+)")
@@ -272,6 +271,6 @@ class Wired(Case):
         return len(at)
 
 
-def command(scene_words: Sequence[str], storage: str, image: str) -> list[str]:
-    """A repair by a storage and a maker of images."""
-    return [*scene_words, *COMMON, *STORAGES[storage], *IMAGES[image]]
+def command(scene_words: Sequence[str], storage: str, image: str, vision: str) -> list[str]:
+    """A job by a storage, a maker of images, and who looks at them."""
+    return [*scene_words, "budget.usd=5", f"vision={vision}", *STORAGES[storage], *IMAGES[image]]
