@@ -91,17 +91,22 @@ def bar_table(bars: Sequence[Bar]) -> BarTable | None:
     )
 
 
-def trend_chart(trend: Trend | None) -> TrendChart | None:
+def trend_chart(trend: Trend | None, order: Sequence[str] = ()) -> TrendChart | None:
     """The trend's newest times as stacked columns; None where there is nothing to draw.
 
     Columns stand at equal distances whatever the time between them: a run finds one distribution and leaves another seconds later,
     and then nothing may happen for months.
+
+    Args:
+        trend: What is known.
+        order: Classes from the bottom up, so that each has the same fill on all cards; others follow.
     """
     if trend is None or not trend.series:
         return None
     known = min(len(trend.times), *(len(counts) for counts in trend.series.values()))
     first = max(known - NEWEST, 0)
-    series = {label: [_count(count) for count in counts[first:known]] for label, counts in trend.series.items()}
+    labels = dict.fromkeys([*(label for label in order if label in trend.series), *trend.series])
+    series = {label: [_count(count) for count in trend.series[label][first:known]] for label in labels}
     totals = [sum(column) for column in zip(*series.values(), strict=True)]
     if not any(totals):
         return None

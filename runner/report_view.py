@@ -111,7 +111,7 @@ class Card:
     @property
     def trend_chart(self) -> TrendChart | None:
         """Its distribution over time."""
-        return trend_chart(self.trend)
+        return trend_chart(self.trend, [bar.label for bar in self.bars])
 
 
 @dataclass(frozen=True)
