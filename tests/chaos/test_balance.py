@@ -143,7 +143,8 @@ def _fail(balance: Case, command: Sequence[str], name: str) -> int:
 def _undo(balance: Case, what: str) -> None:
     """Undo what there is; then the library must be what it was."""
     undone = balance.zygote.run(balance.scene.undo("balance_training_data"))
-    if undone.code != 0:
+    # Killed before the first action touched the library, there is nothing to take back.
+    if undone.code != 0 and "changed nothing" not in undone.said:
         balance.bad.append(f"{what}: undo ends with {undone.code}: {undone.said[-500:]}")
     if visible(balance.scene.data) != {path: sha for path, sha in balance.before.items() if path[:1] != "."}:
         balance.bad.append(f"{what}: the library is not what it was")
