@@ -104,7 +104,7 @@ class Trash:
 
 
 class DrawSample:
-    """Draws the sample library."""
+    """Draws a sample library."""
 
     name: ClassVar[str] = "sample"
     help: ClassVar[str] = "draw a sample library with known truth: DIR/data and DIR/truth.json"
@@ -113,23 +113,30 @@ class DrawSample:
         """Declare arguments."""
         parser.add_argument("dir", help="an empty or new folder")
         parser.add_argument("--seed", type=int, default=0, help="faces, poses and scenes (0)")
+        parser.add_argument(
+            "--cast",
+            choices=("base_images", "training"),
+            default="base_images",
+            help="whose faults: of base images, or of training images with metadata and a bucket in DIR/bucket (base_images)",
+        )
 
     def run(self, arguments: argparse.Namespace) -> int:
         """Draw."""
         from rich.progress import track
 
-        from steps.sample import DATA, TRUTH, draw_library
-        from steps.studio.sample_library import cast
+        from steps.sample import BUCKET, DATA, TRAINING, TRUTH, cast_of, draw_library
 
         folder = Path(arguments.dir)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"{folder} is not empty: give a new folder")
-        actors = list(
-            track(
-                draw_library(folder, arguments.seed), "drawing actors", total=len(cast(arguments.seed)), transient=True
-            )
-        )
+        total = len(cast_of(arguments.cast, arguments.seed).actors)
+        drawing = draw_library(folder, arguments.seed, arguments.cast)
+        actors = list(track(drawing, "drawing actors", total=total, transient=True))
         print(f"{len(actors)} actors drawn. Look: {folder / DATA}. The truth about them: {folder / TRUTH}")
+        if arguments.cast == TRAINING:
+            print(f"Their bucket's objects, each under its key: {folder / BUCKET}")
+            print(f"Try: callsheet run migrate_manifests data={folder / DATA}")
+            return 0
         print(f"Try: callsheet run validate_base_images data={folder / DATA}")
         return 0
 

@@ -1,74 +1,146 @@
-"""Draw the sample library: a small cast with everything that goes wrong in a real one, and the truth kept apart from it."""
+"""Draw a sample library: a cast with everything that goes wrong in a real one, and the truth kept apart from it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 from runner import files
-from runner.params import at_least, param
+from runner.params import at_least, one_of, param
 from runner.report_parts import ReportPart, write_part
 from runner.step import Item, Results, StepContext
 from steps.library import layout
-from steps.studio.sample_library import SampleActor, actors_document, cast, draw_actor, truth_document
+from steps.studio import sample_library, training_library
+from steps.studio.sample_library import SampleActor
+from steps.studio.training_files import TrainingActor
 
-DATA, TRUTH = "data", "truth.json"
+DATA, BUCKET, TRUTH = "data", "bucket", "truth.json"
+BASE_IMAGES, TRAINING = "base_images", "training"
+# Files are waited for longer than drawn.
+_THREADS = 4
+
+AnyActor = SampleActor | TrainingActor
 
 
 @dataclass(frozen=True)
 class SampleParams:
-    """How the cast is drawn."""
+    """Which cast is drawn, and how."""
 
     seed: int = param(0, help="faces, poses and scenes", check=at_least(0))
+    cast: str = param(
+        BASE_IMAGES,
+        help="base_images: 16 actors with faults in their base images; training: 36 with faults in their training images, and a bucket",
+        check=one_of(BASE_IMAGES, TRAINING),
+    )
+
+
+class Cast(Protocol):
+    """A cast that can be drawn into a folder."""
+
+    @property
+    def actors(self) -> Sequence[AnyActor]:
+        """Who is in it."""
+        ...
+
+    def draw(self, actor: AnyActor, folder: Path) -> str:
+        """Write all of one actor; returns what is wrong, "" where nothing is."""
+        ...
+
+    def finish(self, folder: Path) -> None:
+        """Write what is about the cast as a whole, and the truth."""
+        ...
 
 
 class Sample:
-    """Draw the sample library into the run's own folder, so that a demo can change it freely."""
+    """Draw a sample library into the run's own folder, so that a demo can change it freely."""
 
     version: ClassVar[int] = 1
     # Its files are this run's own; those of another run have been changed by what came after.
     reuses_answers: ClassVar[bool] = False
 
     def __init__(self, params: SampleParams, context: StepContext) -> None:
-        self._cast = cast(params.seed)
+        self._cast = cast_of(params.cast, params.seed)
         self._context = context
 
-    def items(self) -> Sequence[Item[SampleActor]]:
+    def items(self) -> Sequence[Item[AnyActor]]:
         """One item an actor."""
-        return [Item(actor.name, actor, (actor,)) for actor in self._cast]
+        return [Item(actor.name, actor, (actor,)) for actor in self._cast.actors]
 
-    def process(self, actor: SampleActor) -> str:
-        """Draw one actor's files; returns what is wrong with them."""
-        draw_actor(actor, self._context.out / DATA)
-        return actor.expected
+    def process(self, actor: AnyActor) -> str:
+        """Draw one actor's files; returns what is wrong with them, "" where nothing is."""
+        return self._cast.draw(actor, self._context.out)
 
     def finish(self, results: Results[str]) -> None:
         """Write actorsData.json, the groups and the truth."""
-        write_documents(self._cast, self._context.out)
+        self._cast.finish(self._context.out)
         kinds = Counter(outcome.result for outcome in results)
         write_part(
             self._context.out,
-            ReportPart(headline=f"{kinds.total()} actors drawn, {kinds.total() - kinds['skip']} with something wrong."),
+            ReportPart(headline=f"{kinds.total()} actors drawn, {kinds.total() - kinds['']} with something wrong."),
         )
 
 
-def draw_library(folder: Path, seed: int) -> Iterator[SampleActor]:
-    """Draw the whole sample into folder/data, with folder/truth.json beside it; yields each actor when it is drawn."""
-    actors = cast(seed)
-    for actor in actors:
-        draw_actor(actor, folder / DATA)
-        yield actor
-    write_documents(actors, folder)
+class _BaseImageCast:
+    """Everything that goes wrong with base images."""
+
+    def __init__(self, seed: int) -> None:
+        self.actors: tuple[SampleActor, ...] = sample_library.cast(seed)
+
+    def draw(self, actor: Any, folder: Path) -> str:
+        sample_library.draw_actor(actor, folder / DATA)
+        return "" if actor.expected == "skip" else str(actor.expected)
+
+    def finish(self, folder: Path) -> None:
+        write_documents(self.actors, folder)
+
+
+class _TrainingCast:
+    """Everything that goes wrong with training images, their metadata and their mirror."""
+
+    def __init__(self, seed: int) -> None:
+        self.actors: tuple[TrainingActor, ...] = training_library.cast(seed)
+
+    def draw(self, actor: Any, folder: Path) -> str:
+        training_library.draw_actor(actor, folder / DATA, folder / BUCKET)
+        outcome = training_library.outcome(actor)
+        return "" if outcome == "balanced" else outcome
+
+    def finish(self, folder: Path) -> None:
+        document = training_library.actors_document(self.actors)
+        _write(folder, document, training_library.truth_document(self.actors), training_library.GROUPS)
+
+
+def cast_of(kind: str, seed: int) -> Cast:
+    """A cast by its name, BASE_IMAGES or TRAINING."""
+    return _TrainingCast(seed) if kind == TRAINING else _BaseImageCast(seed)
+
+
+def draw_library(folder: Path, seed: int, kind: str = BASE_IMAGES) -> Iterator[AnyActor]:
+    """Draw the whole sample into folder/data, with folder/truth.json beside it; yields each actor when it is drawn.
+
+    The cast of training images has its mirror in folder/bucket: each object under its key.
+    """
+    cast = cast_of(kind, seed)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        drawn = pool.map(lambda actor: cast.draw(actor, folder), cast.actors)
+        for actor, _ in zip(cast.actors, drawn, strict=True):
+            yield actor
+    cast.finish(folder)
 
 
 def write_documents(actors: tuple[SampleActor, ...], folder: Path) -> None:
-    """What is about the cast as a whole."""
-    files.write_json(folder / DATA / layout.ACTORS, actors_document(actors))
-    files.write_text(folder / DATA / layout.GROUPS, _GROUPS)
-    files.write_json(folder / TRUTH, truth_document(actors))
+    """What is about the cast of base images as a whole."""
+    _write(folder, sample_library.actors_document(actors), sample_library.truth_document(actors), _GROUPS)
+
+
+def _write(folder: Path, actors: list[dict[str, Any]], truth: dict[str, Any], groups: str) -> None:
+    files.write_json(folder / DATA / layout.ACTORS, actors)
+    files.write_text(folder / DATA / layout.GROUPS, groups)
+    files.write_json(folder / TRUTH, truth)
 
 
 _GROUPS = """# Named groups of actors, for actors=@group.

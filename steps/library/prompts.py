@@ -121,9 +121,12 @@ class PromptBook:
             manifest = read_checked(path, ACTOR_MANIFEST_SCHEMA) if path.is_file() else {}
         except UserError as error:
             raise ItemError(str(error)) from error
-        kind = self._type(manifest, path)
-        descriptor = " ".join(str(manifest.get("descriptor") or "").split()) or self.descriptors[kind]
-        return _filled(self.subjects[kind], "descriptor", descriptor)
+        return self.about(self._type(manifest, path), str(manifest.get("descriptor") or ""))
+
+    def about(self, kind: str, descriptor: str = "") -> str:
+        """How prompts speak of an actor of a type (a key of `subjects`) with a descriptor, if there is one."""
+        word = " ".join(descriptor.split()) or self.descriptors[kind]
+        return _filled(self.subjects[kind], "descriptor", word)
 
     def filled(self, kind: str, subject: str) -> tuple[str, ...]:
         """A class's prompts about a subject; raises as `for_class`."""
