@@ -182,10 +182,9 @@ def _inked(image: Image.Image, rng: random.Random) -> Image.Image:
 
 
 def _printed(image: Image.Image, rng: random.Random) -> Image.Image:
-    """In as many flat colours as a printer or a painter of cels has."""
-    return image.quantize(rng.choice((20, 28, 40, 64)), Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).convert(
-        "RGB"
-    )
+    """In as many flat colours as a printer or a painter of cels has, chosen so that small things keep theirs."""
+    flat = image.quantize(rng.choice((20, 28, 40, 64)), Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    return flat.convert("RGB")
 
 
 def _spoilt(image: Image.Image, kind: str, quality: int, rng: random.Random) -> Image.Image:
@@ -237,7 +236,7 @@ def _pressed(image: Image.Image, amount: float, rng: random.Random) -> Image.Ima
     small = image.resize(
         (max(8, round(image.width * share)), max(8, round(image.height * share))), Image.Resampling.BOX
     )
-    small.save(buffer, "JPEG", quality=max(4, round(rng.uniform(34, 40) * (1 - amount))))
+    small.save(buffer, "JPEG", quality=max(7, round(rng.uniform(34, 40) * (1 - amount))))
     return Image.open(buffer, formats=("JPEG",)).convert("RGB").resize(image.size, Image.Resampling.BILINEAR)
 
 
