@@ -219,7 +219,7 @@ class Audit:
         if manifest is not None and self._storage is not None:
             elsewhere = [image for image in manifest.images if image.url and self._storage.path_of(image.url) is None]
             if elsewhere:
-                notes.append(f"{counted(len(elsewhere), 'address')} outside of this mirror, kept and never touched")
+                notes.append(f"{counted(len(elsewhere), 'URL')} outside of this mirror, kept and never touched")
         if self._params.decode:
             for file, there in disk.items():
                 try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -60,14 +60,16 @@ def _lines(path: Path) -> Iterator[str]:
         return
     for row in found["results"]:
         for difference in row["differences"]:
-            became = mended.get((row["actor_name"], difference["target"]), "")
-            yield f"{row['actor_name']}: {difference['target']}: {difference['says']}{became}"
+            became = (row["actor_name"], difference["kind"], difference["target"]) in mended
+            yield f"{row['actor_name']}: {difference['target']}: {difference['says']}{': mended' if became else ''}"
     yield from (f"note: {note}" for note in found["notes"])
 
 
-def _mended(path: Path) -> Mapping[tuple[str, str], str]:
-    """What became of differences, by actor and target."""
+def _mended(path: Path) -> set[tuple[str, str, str]]:
+    """Differences that are no more: actor, kind and target."""
     if not path.is_file():
-        return {}
-    rows: list[dict[str, Any]] = read_json(path)["results"]
-    return {(row["actor_name"], target): ": mended" for row in rows if row["done"] for target in row["mended"]}
+        return set()
+    rows: list[dict[str, Any]] = [row for row in read_json(path)["results"] if row["done"]]
+    return {
+        (row["actor_name"], kind, target) for row in rows for kind, found in row["mended"].items() for target in found
+    }

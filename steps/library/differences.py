@@ -351,7 +351,7 @@ def mended(
     for one in findings.of(UNLISTED):
         file = str(one.file)
         images[file] = TrainingImage(file, sha256=one.sha256, source="disk")
-    addressed = {str(one.file): one.key for kind in (UNADDRESSED, UNSTORED) for one in findings.of(kind)}
+    addressed = {str(one.file): one.key for kind in (UNADDRESSED, UNSTORED, GONE) for one in findings.of(kind)}
     for one in findings.of(UNLISTED):
         addressed.setdefault(
             str(one.file), PlannedKey(str(addresses.folder_of(manifest.actor_name) / str(one.file)), 0)
