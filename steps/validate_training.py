@@ -21,7 +21,7 @@ from steps.library.actors import Actor, Library
 from steps.library.composites import Cell
 from steps.library.history import FOUND, History
 from steps.library.mirror import Storage
-from steps.library.pictures import BrokenPicture, UnreadablePicture
+from steps.library.pictures import BrokenPicture, NoPicture, UnreadablePicture
 from steps.library.seen import BROKEN, DUPLICATE, Seen, SeenImage, Sheet, Unreadable, image_rows
 from steps.library.surveys import FoundImage, Survey, Surveyor
 from steps.rating import Asking, Rating
@@ -205,7 +205,7 @@ class ValidateTraining:
             sha256 = hashlib.sha256(data).hexdigest()
             first = firsts.setdefault(sha256, number)
             one = SeenImage(number, image.file, sha256, len(data), where)
-            if isinstance(small, BrokenPicture):
+            if isinstance(small, (BrokenPicture, NoPicture)):
                 seen.append(replace(one, problem=BROKEN, notes=(str(small),)))
                 yield Cell(f"{number} broken", None)
             elif first != number:
@@ -225,10 +225,11 @@ class ValidateTraining:
         files.write_bytes(target, data)
         return _Bytes(data, "mirror")
 
-    def _shrunk(self, data: bytes, name: str) -> pictures.Small | BrokenPicture:
+    def _shrunk(self, data: bytes, name: str) -> pictures.Small | BrokenPicture | NoPicture:
+        """The thumbnail. A base image in a format that we don't know may be a good one; among training images no trainer could read it."""
         try:
             return pictures.shrink(data, name, composites.THUMBNAIL)
-        except BrokenPicture as error:
+        except (BrokenPicture, NoPicture) as error:
             return error
 
     def _rated(self, seen: Sequence[SeenImage], jpegs: Sequence[bytes]) -> tuple[tuple[SeenImage, ...], str]:
@@ -390,11 +391,23 @@ def _read_truth(path: str | None) -> Mapping[str, Truth]:
     document = files.read_json(Path(path))
     try:
         return {
-            str(name): {str(file): str(one["problem"] or one["class"]) for file, one in entry["training"].items()}
+            str(name): dict(_known(entry["training"]))
             for name, entry in document["actors"].items()
             if "training" in entry
         }
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path}: is no truth.json of `callsheet sample`: needs /actors/NAME/training/FILE with class and problem"
+            f"{path}: is no truth.json of `callsheet sample`: needs /actors/NAME/training/images/FILE with class and faults"
         ) from error
+
+
+def _known(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Files with their class or problem; those that are neither pictures nor broken ones are left out."""
+    for file, one in training["images"].items():
+        faults = " ".join(one["faults"])
+        if not faults:
+            yield str(file), str(one["class"])
+        elif "copy" in faults:
+            yield str(file), DUPLICATE
+        elif any(fault in ("cut off", "empty", "corrupt") for fault in one["faults"]):
+            yield str(file), BROKEN

@@ -28,6 +28,10 @@ class UnreadablePicture(ItemError):
     """The file is not an image that we open: another format, or too large to be safe. It may well be a good one."""
 
 
+class NoPicture(UnreadablePicture):
+    """The file is no PNG, JPEG or WebP at all."""
+
+
 class BrokenPicture(ItemError):
     """The file is empty, or a PNG, JPEG or WebP that is cut off or corrupt: no viewer can show it whole."""
 
@@ -174,7 +178,7 @@ def _whole(data: bytes, name: str, long_side: int) -> Iterator[_Whole]:
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         if data.startswith(SIGNATURES):
             raise BrokenPicture(f"{name} is corrupt: its header can't be read") from error
-        raise UnreadablePicture(f"{name} is not a PNG, JPEG or WebP image") from error
+        raise NoPicture(f"{name} is not a PNG, JPEG or WebP image") from error
     with opened:
         width, height = opened.size
         if width * height > MAX_PIXELS:

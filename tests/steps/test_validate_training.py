@@ -26,6 +26,7 @@ from tests.library import RecordingMirror, context, jpeg, make_library, no_mirro
 from tests.support import Engine
 
 ADA, BEK, CUI = "0000_ada", "0001_bek", "0002_cui"
+from tests.steps.library.test_composites import bomb
 
 
 @dataclass
@@ -192,15 +193,17 @@ def test_when_all_are_broken_nobody_is_asked(ledger: Ledger, library: Path) -> N
     assert [image["problem"] for image in row["images"]] == ["broken"] * 3
 
 
-def test_files_that_are_no_images_are_listed_and_left_alone(ledger: Ledger, library: Path) -> None:
-    put(home(library) / f"{BEK}_0.png", b"8BPS" + bytes(100))
+def test_files_that_nobody_can_show_are_broken_or_left_alone(ledger: Ledger, library: Path) -> None:
+    put(home(library) / f"{BEK}_4.png", b"8BPS" + bytes(100))
+    put(home(library) / f"{BEK}_5.png", bomb(40_000, 30_000))
     put(home(library) / "response.json.png", b"{}")
     put(home(library) / "manifest.json", b"{}")
     found = evaluate(ledger, library, actors=[1])
     row = found[BEK]
-    assert [image["number"] for image in row["images"]] == [1, 2, 3]
-    assert [one["file"] for one in row["unreadable"]] == ["manifest.json", f"{BEK}_0.png"]
-    assert "not a PNG, JPEG or WebP image" in row["unreadable"][1]["why"]
+    assert [(image["number"], image["problem"]) for image in row["images"]][3:] == [(4, "broken")]
+    assert "not a PNG, JPEG or WebP image" in row["images"][3]["notes"][0]
+    assert [one["file"] for one in row["unreadable"]] == ["manifest.json", f"{BEK}_5.png"]
+    assert "decompression bomb" in row["unreadable"][1]["why"]
     assert found["summary"]["unreadable"] == 2
 
 
@@ -447,11 +450,15 @@ def test_the_report_shows_the_composite_and_what_is_wrong(ledger: Ledger, librar
 def test_the_truth_is_compared_where_it_is_known(ledger: Ledger, library: Path, tmp_path: Path) -> None:
     put(home(library) / f"{BEK}_4.jpg", b"")
     known = {
-        f"{BEK}_1.jpg": {"class": "photorealistic", "problem": None},
-        f"{BEK}_2.jpg": {"class": "bw_stylized", "problem": None},
-        f"{BEK}_4.jpg": {"class": "photorealistic", "problem": "broken"},
+        f"{BEK}_1.jpg": {"class": "photorealistic", "faults": []},
+        f"{BEK}_2.jpg": {"class": "bw_stylized", "faults": []},
+        f"{BEK}_4.jpg": {"class": "photorealistic", "faults": ["empty"]},
+        f"{BEK}_5.jpg": {"class": None, "faults": ["a link"]},
     }
-    put(tmp_path / "truth.json", json.dumps({"actors": {BEK: {"training": known}, ADA: {"expected": "skip"}}}).encode())
+    put(
+        tmp_path / "truth.json",
+        json.dumps({"actors": {BEK: {"training": {"images": known}}, ADA: {"expected": "skip"}}}).encode(),
+    )
     evaluate(ledger, library, truth=str(tmp_path / "truth.json"))
     part = json.loads((library.parent / "run-1/step/report.json").read_text())
     assert part["headline"].endswith("2 of 3 agree with the known truth.")
