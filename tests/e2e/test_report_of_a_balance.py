@@ -18,7 +18,7 @@ KEPT = Path(__file__).resolve().parents[2] / "outputs" / "tests"
 
 @pytest.mark.browser
 def test_the_report_shows_what_goes_and_why_against_the_target(watched: browser.Watched, stage: Stage) -> None:
-    told = stage.run("run", "balance_training_data", "total=1", "targets={photorealistic: 1}", f"actors={GOOD}")
+    told = stage.run("run", "balance_training_data", "total=1", f"actors={GOOD}")
     assert told.code == 0, told.text
     plan = stage.latest("balance_training_data", "plan/balance_plan.json")
     (action,) = plan["actions"]
