@@ -134,7 +134,7 @@ def _drawn(actor: TrainingActor, rng: random.Random) -> Iterator[SampleImage]:
     number = 0
     for index, kind in enumerate(kinds):
         number += rng.choice((1, 1, 1, 2, 6)) if "gaps" in part.flaws else 1
-        quality = rng.randint(1, 4) if index in poor else rng.choice((6, 7, 8, 8, 9, 9, 10))
+        quality = rng.randint(1, 4) if index in poor else rng.choice((7, 8, 8, 9, 9, 10))
         made_as = "PNG" if kind == "bw_stylized" else "JPEG"
         suffix = "png" if made_as == "PNG" else "jpg"
         yield SampleImage(
