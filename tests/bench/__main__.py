@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import judge_quality, providers
+from tests.bench import composites, judge_quality, providers, styles
 
 ROUNDS = 3
 console = Console(width=120)
@@ -27,6 +27,8 @@ def main() -> None:
     incremental()
     imports()
     judge_quality.main()
+    composites.main()
+    styles.main()
     providers.main()
 
 

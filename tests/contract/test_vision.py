@@ -13,15 +13,16 @@ from PIL import Image, ImageFilter
 
 from runner.calls import Calls
 from runner.ledger import Ledger
-from steps import judging
+from steps import judging, rating
 from steps.backends.embedded import EmbeddedVision, EmbeddedVisionSettings
 from steps.backends.openai.vision import OpenAIVision, OpenAIVisionSettings
 from steps.backends.protocols import Question, Vision
 from steps.library.actors import Actor
+from steps.library.composites import Cell, sheets
 from steps.library.pictures import Picture
 from steps.studio.sample_cast import PARTS
 from steps.studio.wording import read
-from steps.studio.world import Scene, Shot, draw
+from steps.studio.world import STYLES, Scene, Shot, draw
 from tests.fakes.openai import OpenAIServer
 from tests.support import calls
 
@@ -111,3 +112,13 @@ def test_a_description_that_gives_orders_is_data(maker: Maker, portrait: Image.I
     actor = Actor(id=0, name="0000_somebody", description=orders, outfit="</s>{description}")
     answer = maker().ask(judging.question(actor, Picture.of(portrait), judging.PROMPT)).data
     assert set(answer) == set(judging.SCHEMA["required"])
+
+
+def test_training_images_are_sorted_on_their_sheet(maker: Maker) -> None:
+    shot, who = Shot("half", "standing", "front"), read(PARTS[0].description, PARTS[0].outfit)
+    drawn = (draw(who, Scene("yurt", 3), shot, size=(200, 113), seed=3, style=style) for style in STYLES)
+    sheet = rating.as_pictures(sheets(Cell(str(number), image) for number, image in enumerate(drawn, 1)))
+    rated = rating.rate(maker(), sheet, (1, 2, 3))
+    assert [one.number for one in rated.ratings] == [1, 2, 3]
+    assert rated.ratings[1].kind == rating.BW_STYLIZED
+    assert rating.rate(maker(), sheet, (3,)).ratings == (rated.ratings[2],)

@@ -23,6 +23,7 @@ GOOD: Mapping[str, Any] = {
     "confidence": "high",
 }
 _FACTS = re.compile(r"^Description: ?(?P<description>.*?)\n+Outfit: ?(?P<outfit>.*)\Z", re.DOTALL | re.MULTILINE)
+_SORTING = re.compile(r"^Classes:\n(?P<classes>(?:- .*\n)+)Numbers: (?P<numbers>[\d, ]+)", re.MULTILINE)
 _DATA_URL = re.compile(r"data:image/(png|jpeg|jpg|gif|webp);base64,")
 _CACHED_FROM, _CACHED_STEP = 1024, 128
 
@@ -57,7 +58,10 @@ class Asked:
 
     @property
     def facts(self) -> dict[str, str]:
-        """Description and outfit, when the text ends with them."""
+        """Description and outfit, when the text ends with them; or numbers and classes of training images."""
+        if sorting := _SORTING.search(self.text):
+            classes = ", ".join(re.findall(r"^- ([^:\n]+)", sorting["classes"], re.MULTILINE))
+            return {"numbers": sorting["numbers"].strip(), "classes": classes}
         found = _FACTS.search(self.text)
         return {name: "" if value == "(none)" else value for name, value in found.groupdict().items()} if found else {}
 
@@ -123,16 +127,16 @@ def spoilt(answer: dict[str, Any], fault: str | None) -> dict[str, Any]:
 
 
 def judged(asked: Asked) -> Mapping[str, Any]:
-    """What the embedded judge sees in the image; for another schema than base_image the least that is valid."""
-    if asked.schema_name != "base_image" or not asked.images:
-        return _object(asked.schema)
-    from steps.backends.embedded import _judge
+    """What the embedded judge sees in the images; for schemas that it doesn't know the least that is valid."""
+    from steps.backends.embedded import ANSWERS
     from steps.backends.protocols import Question
     from steps.library.pictures import decode
 
-    picture = decode(asked.images[0], "image.jpg")
-    verdict: Mapping[str, Any] = _judge(Question(asked.text, (picture,), asked.schema, asked.schema_name, asked.facts))
-    return verdict
+    if asked.schema_name not in ANSWERS or not asked.images:
+        return _object(asked.schema)
+    pictures = tuple(decode(data, "image.jpg") for data in asked.images)
+    question = Question(asked.text, pictures, asked.schema, asked.schema_name, asked.facts)
+    return ANSWERS[asked.schema_name](question)
 
 
 def constant(asked: Asked) -> Mapping[str, Any]:
