@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -13,10 +11,11 @@ from runner import files
 from runner.errors import ItemError, UserError
 from runner.files import under
 from runner.params import at_least, between, param
-from runner.report_parts import COMES, Badge, Entry, ReportPart, Shown, counted, write_part
+from runner.report_parts import counted, write_part
 from runner.step import Item, Outcome, Results, StepContext
 from steps import judging, rating
 from steps.backends.protocols import ImageMaker, Vision
+from steps.balanced import BalanceReport, Executed, executed, short_of
 from steps.carrying import Carrier
 from steps.library import addresses, layout, legacy, pictures, training
 from steps.library.actors import Actor, Library
@@ -26,14 +25,10 @@ from steps.library.journal import DONE, ActionRecord, Arrival, Rewrite
 from steps.library.mirror import Storage
 from steps.library.pictures import Picture
 from steps.library.plans import PlannedFile
-from steps.library.thumbnails import thumbnail
 from steps.library.training import TrainingImage
 from steps.making import Maker, NonePassed, Order
 
 EXECUTED = "executed.json"
-TO_BALANCE = Badge("out_of_balance", "out of balance", "⇄", "change")
-BALANCED = Badge("was_balanced", "balanced now", "✓", "good")
-SHORT = Badge("short", "not at its target", "!", "error")
 
 
 @dataclass(frozen=True)
@@ -48,39 +43,6 @@ class ExecuteTrainingParams:
     asks: int = param(2, help="questions until an answer makes sense", check=at_least(1))
     force: bool = param(False, help="also when more than half of the library's files go")
     gate: bool = param(False, help="exit 4 when an actor is out of balance, or would stay so without execute=true")
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A new image in its place."""
-
-    file: str
-    kind: str
-    sha256: str
-    seed: int
-    model: str
-    attempts: int
-
-
-@dataclass(frozen=True)
-class Executed:
-    """What became of one actor's training images, or what would.
-
-    Attributes:
-        deleted: Images that went, from disk or mirror.
-        objects: Objects of the mirror that went.
-        placed: Images that came.
-        short: Images that were to come and did not pass, by class.
-    """
-
-    actor_id: int
-    actor_name: str
-    id: str
-    done: bool
-    deleted: tuple[str, ...]
-    objects: int
-    placed: tuple[Placed, ...]
-    short: Mapping[str, int]
 
 
 class ExecuteTraining:
@@ -101,6 +63,7 @@ class ExecuteTraining:
         self._carrier = Carrier(context, storage)
         self._maker = Maker(image, self._carrier.replacement, self._carrier.journal, context.operations)
         self._chosen: dict[str, PlannedBalance] = {}
+        self._report = BalanceReport(context, self._chosen)
         self._unbalanced = 0
 
     def items(self) -> Sequence[Item[PlannedBalance]]:
@@ -119,7 +82,7 @@ class ExecuteTraining:
         self._plan_id = plan.id
         actions = {action.actor_name: action for action in plan.actions}
         ids = {name: action.id_in(plan.id) for name, action in actions.items()}
-        self._chosen = {name: actions[name] for name in self._carrier.unused(self._params.plan, plan.id, ids)}
+        self._chosen |= {name: actions[name] for name in self._carrier.unused(self._params.plan, plan.id, ids)}
         going = {
             layout.training_folder(self._context.data, name) / image.file
             for name, action in self._chosen.items()
@@ -134,12 +97,13 @@ class ExecuteTraining:
         record = self._record(action)
         if not self._context.execute:
             self._check(action, record)
-            return self._executed(action, record, done=False)
+            return executed(action, record, done=False)
         record = self._carrier.carry_out(
             record, check=lambda now: self._check(action, now), make=lambda now: self._made(action, now)
         )
-        done = self._executed(action, record, done=True)
-        self._history.keep(action.actor_name, self._context.run, LEFT, _left(action, done))
+        done = executed(action, record, done=True)
+        self._history.keep(action.actor_name, self._context.run, LEFT, done.left)
+        self._report.draw_composite(action)
         if done.short:
             # Said the same whenever it is said: what was wrong with each image is in the log.
             missing = ", ".join(f"{count} of class {kind}" for kind, count in done.short.items())
@@ -167,7 +131,7 @@ class ExecuteTraining:
         }
         files.write_json(self._context.out / EXECUTED, document)
         self._unbalanced = sum(outcome.result is None or not outcome.result.done for outcome in outcomes)
-        write_part(self._context.out, self._report(outcomes, became))
+        write_part(self._context.out, self._report.part(outcomes, became, self._carrier.warnings))
 
     def gate(self) -> str | None:
         """What a run with gate=true exits 4 for."""
@@ -246,7 +210,7 @@ class ExecuteTraining:
         arrivals = tuple(arrival for arrival in record.arrivals if arrival.made is not None and arrival.passed)
         if action.comes and not arrivals:
             raise NonePassed(self._params.attempts, "; ".join(reasons) or "tried before", record)
-        stays = _spared(action, _short(action, arrivals))
+        stays = _spared(action, short_of(action, arrivals))
         goes = [image for image in action.goes if image.number not in stays]
         return replace(
             record,
@@ -320,18 +284,6 @@ class ExecuteTraining:
             return actor
         raise ItemError(f"{action.actor_name} is not in actorsData.json any more: make a new plan")
 
-    def _executed(self, action: PlannedBalance, record: ActionRecord, *, done: bool) -> Executed:
-        return Executed(
-            actor_id=action.actor_id,
-            actor_name=action.actor_name,
-            id=record.id,
-            done=done,
-            deleted=tuple(sorted({PurePosixPath(path).name for path in _paths(record)})),
-            objects=len(record.keys),
-            placed=tuple(_placed(action, record)),
-            short=_short(action, record.arrivals) if done else {},
-        )
-
     def _became(self, outcome: Outcome[Executed]) -> Executed | None:
         """What became of an actor, also of one that came short of its target and so counts as failed."""
         if outcome.result is not None:
@@ -340,62 +292,7 @@ class ExecuteTraining:
         known = self._carrier.journal.read(action.id_in(self._plan_id))
         if known is None or known[0] != DONE:
             return None
-        return self._executed(action, known[1], done=True)
-
-    def _report(self, outcomes: Sequence[Outcome[Executed]], became: Mapping[str, Executed | None]) -> ReportPart:
-        results = [one for one in became.values() if one is not None]
-        gone, came = sum(len(one.deleted) for one in results), sum(len(one.placed) for one in results)
-        failed = sum(outcome.result is None for outcome in outcomes)
-        acted = self._context.execute
-        if not outcomes:
-            headline = "Nothing to do."
-        elif acted:
-            moved = f"{counted(gone, 'image')} in the trash, {came} made, {failed} failed"
-            headline = f"{len(outcomes) - failed} of {counted(len(outcomes), 'actor')} balanced: {moved}."
-            if results:
-                headline += f" Take it back: callsheet undo {os.path.relpath(self._context.run)}"
-        else:
-            headline = f"Preview: {len(results)} actors could be balanced, {failed} could not. Nothing was changed; execute=true acts."
-        return ReportPart(
-            headline=headline,
-            counts=[
-                (f"images {'moved' if acted else 'that would go'} to the trash", gone),
-                ("images made" if acted else "images that would be made", came if acted else self._wanted(results)),
-            ],
-            entries=[self._entry(outcome, became[outcome.key]) for outcome in outcomes],
-            warnings=self._carrier.warnings,
-        )
-
-    def _wanted(self, results: Sequence[Executed]) -> int:
-        return sum(len(self._chosen[one.actor_name].comes) for one in results)
-
-    def _entry(self, outcome: Outcome[Executed], became: Executed | None) -> Entry:
-        notes = [] if outcome.error is None else [f"Not done: {outcome.error}"]
-        if became is None:
-            return Entry(outcome.key, outcome.key, badge=SHORT, notes=notes)
-        if not became.done:
-            action = self._chosen[outcome.key]
-            notes.append(
-                f"Would move {counted(len(action.goes), 'image')} to the trash and make {counted(len(action.comes), 'new one')}"
-            )
-            return Entry(outcome.key, outcome.key, badge=TO_BALANCE, notes=notes)
-        notes.append(
-            f"{counted(len(became.deleted), 'image')} moved to the trash, {counted(len(became.placed), 'new one')} made and verified"
-        )
-        badge = SHORT if became.short else BALANCED
-        return Entry(outcome.key, outcome.key, badge=badge, notes=notes, pictures=list(self._new_shown(became)))
-
-    def _new_shown(self, done: Executed) -> Iterator[Shown]:
-        for new in done.placed:
-            path = layout.training_folder(self._context.data, done.actor_name) / new.file
-            if (file := thumbnail(path, self._context.out / "pictures", Path(new.file).stem)) is not None:
-                yield Shown(
-                    f"{self._context.label}/pictures/{file}",
-                    new.file,
-                    f"New training image of {done.actor_name}, {new.kind}",
-                    mark=COMES,
-                    reason=f"{new.kind}, made by {new.model} with seed {new.seed}",
-                )
+        return executed(action, known[1], done=True)
 
 
 def _planned_files(name: str, goes: Sequence[Leaving]) -> Iterator[PlannedFile]:
@@ -403,17 +300,6 @@ def _planned_files(name: str, goes: Sequence[Leaving]) -> Iterator[PlannedFile]:
     for image in goes:
         if image.sha256 is not None and image.size is not None:
             yield PlannedFile(str(folder / image.file), image.sha256, image.size)
-
-
-def _paths(record: ActionRecord) -> Iterator[str]:
-    yield from (file.path for file in record.files)
-    yield from (key.key for key in record.keys)
-
-
-def _short(action: PlannedBalance, arrivals: Sequence[Arrival]) -> dict[str, int]:
-    """Images that were to come and are not among the arrivals, by class."""
-    slots = {arrival.slot for arrival in arrivals}
-    return dict(Counter(new.kind for slot, new in enumerate(action.comes) if slot not in slots))
 
 
 def _spared(action: PlannedBalance, short: Mapping[str, int]) -> set[int]:
@@ -424,22 +310,6 @@ def _spared(action: PlannedBalance, short: Mapping[str, int]) -> set[int]:
         best = sorted(poor, key=lambda image: -image.quality)[:count]
         spared |= {image.number for image in best}
     return spared
-
-
-def _placed(action: PlannedBalance, record: ActionRecord) -> Iterator[Placed]:
-    for arrival in record.arrivals:
-        new, made = action.comes[arrival.slot], arrival.made
-        if made is not None and arrival.passed:
-            yield Placed(new.file, new.kind, made.sha256, made.seed, made.model, arrival.attempts + 1)
-
-
-def _left(action: PlannedBalance, done: Executed) -> dict[str, int]:
-    """Usable images by class, as they are afterwards."""
-    after = Counter(action.after)
-    after.subtract(done.short)
-    gone = set(done.deleted)
-    after.update(image.kind for image in action.goes if image.file not in gone and image.kind)
-    return {kind: count for kind, count in after.items() if count > 0}
 
 
 def _row(outcome: Outcome[Executed], became: Executed | None) -> dict[str, Any]:

@@ -45,7 +45,11 @@ class PlanTrainingParams:
 
     evaluations: str = param(help="results.json of a validate_training step")
     total: int = param(20, help="images of each actor", check=at_least(1))
-    targets: dict[str, float] = param(dict(WEIGHTS), help="weight of each class; whole numbers by largest remainder")
+    # No default in the recipe: Hydra would merge what a person gives into it, and a class that is left out would stay.
+    targets: dict[str, float] | None = param(
+        None,
+        help="weight of each class, made whole numbers by largest remainder; null is photorealistic 65, bw_stylized 20, color_stylized 15",
+    )
     tolerance: float = param(
         10.0, help="percentage points that a class's share may differ while the total is right", check=between(0, 100)
     )
@@ -94,7 +98,8 @@ class PlanTraining:
         self._unseen = [row for row in evaluations if row.error is not None]
         self._rows = [row for row in evaluations if row.error is None]
         self._book = PromptBook.read(params.prompts)
-        wanted = Wanted(params.total, params.targets, params.tolerance, params.min_quality)
+        weights = WEIGHTS if params.targets is None else params.targets
+        wanted = Wanted(params.total, weights, params.tolerance, params.min_quality)
         self._targets = Targets(wanted, params.per, self._library, context.label)
         self._out_of_balance = 0
 
@@ -198,6 +203,7 @@ class PlanTraining:
             done.before,
             {kind: count for kind, count in self._targets.of(actor.id).counts.items() if count},
             done.after,
+            self._targets.of(actor.id).tolerance,
             self._reference(base) if comes else None,
             self._context.hashes.of(training.manifest_path(root, actor.name)),
             tuple(image.file for image in row.images if image.on_disk and image.file not in gone),
@@ -374,8 +380,8 @@ class PlanTraining:
             file = thumbnail(folder / image.file, self._context.out / "pictures", name)
             yield Shown(
                 "" if file is None else f"{self._context.label}/pictures/{file}",
-                f"{image.number}: {image.file}",
-                f"Training image {image.number} of {plan.actor_name}, {image.kind or 'of no class'}",
+                str(image.number),
+                f"Training image {image.number} of {plan.actor_name}, {image.file}, {image.kind or 'of no class'}",
                 mark=GOES,
                 reason=image.why,
             )

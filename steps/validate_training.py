@@ -343,7 +343,6 @@ class ValidateTraining:
             *(f"{image.file}: {note}" for image in seen.images if image.problem for note in image.notes),
         ]
         right = [image for image, expected in _compared(seen, truth) if _found(image) == expected]
-        facts = [(kind, str(count)) for kind, count in seen.counts().items()]
         return Entry(
             key=actor.name,
             title=actor.name,
@@ -352,13 +351,13 @@ class ValidateTraining:
             pictures=[
                 Shown(
                     f"{self._context.label}/{name}",
-                    "training images",
+                    "as found",
                     f"{counted(len(seen.images), 'training image')} of {actor.name}, numbered",
                 )
                 for name in composite
             ],
             notes=[*filter(None, notes), *(f"{one.file} is left alone: {one.why}" for one in seen.unreadable)],
-            facts=[*facts, *([("Known truth", f"{len(right)} of {len(truth)}")] if truth else [])],
+            facts=[("Known truth", f"{len(right)} of {len(truth)}")] if truth else [],
         )
 
 

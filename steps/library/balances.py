@@ -53,6 +53,7 @@ SCHEMA: Mapping[str, Any] = {
                     "before": COUNTS,
                     "target": COUNTS,
                     "after": COUNTS,
+                    "tolerance": {"type": "number", "minimum": 0, "maximum": 100},
                     "base_image": LOOKED_AT_SCHEMA,
                     "manifest_sha256": {"anyOf": [{"type": "null"}, SHA256]},
                     "stays": {"type": "array", "items": FILE},
@@ -135,6 +136,7 @@ class PlannedBalance:
         before: Usable images by class.
         target: Images by class as they are to be.
         after: Images by class when all of it is done.
+        tolerance: Percentage points that a class's share may differ.
         base: The base image that new images stay true to (path and SHA-256); None where none is needed.
         manifest_sha256: Of manifest.json as the plan saw it; None where there was none.
         stays: Files of training images that stay: a plan is void once there are others.
@@ -147,6 +149,7 @@ class PlannedBalance:
     before: Mapping[str, int]
     target: Mapping[str, int]
     after: Mapping[str, int]
+    tolerance: float
     base: tuple[str, str] | None
     manifest_sha256: str | None
     stays: tuple[str, ...]
@@ -165,6 +168,7 @@ class PlannedBalance:
             "before": dict(self.before),
             "target": dict(self.target),
             "after": dict(self.after),
+            "tolerance": self.tolerance,
             "base_image": None if self.base is None else {"path": self.base[0], "sha256": self.base[1]},
             "manifest_sha256": self.manifest_sha256,
             "stays": list(self.stays),
@@ -229,6 +233,7 @@ def _action(row: Mapping[str, Any]) -> PlannedBalance:
         before=row.get("before", {}),
         target=row.get("target", {}),
         after=row.get("after", {}),
+        tolerance=row.get("tolerance", 0.0),
         base=None if base is None else (base["path"], base["sha256"]),
         manifest_sha256=row["manifest_sha256"],
         stays=tuple(row["stays"]),

@@ -444,7 +444,6 @@ def test_the_report_shows_the_composite_and_what_is_wrong(ledger: Ledger, librar
     assert shown["alt"] == "4 training images of 0001_bek, numbered"
     assert entry["badge"]["kind"] == "broken_or_double"
     assert f"{BEK}_4.jpg: {BEK}_4.jpg is empty (0 bytes)" in entry["notes"]
-    assert ["photorealistic", "3"] in entry["facts"]
 
 
 def test_the_truth_is_compared_where_it_is_known(ledger: Ledger, library: Path, tmp_path: Path) -> None:
