@@ -130,7 +130,7 @@ class Audit:
         mendable = sum(one.mendable for one in found)
         notes = self._library_notes(outcomes)
         document = {
-            "audit_id": self._audit_id(),
+            "plan_id": self._plan_id(),
             "version": VERSION,
             "library": {"id": library_id(self._context.data), "path": str(self._context.data.resolve())},
             "generated_at": now(),
@@ -248,11 +248,11 @@ class Audit:
             )
         return notes
 
-    def _audit_id(self) -> str:
+    def _plan_id(self) -> str:
         """A new id; when the step is repeated after a crash, the one that may already have been handed on."""
         path = self._context.out / FOUND
         if path.is_file():
-            return str(files.read_json(path)["audit_id"])
+            return str(files.read_json(path)["plan_id"])
         return secrets.token_hex(16)
 
     def _report(

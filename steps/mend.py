@@ -112,7 +112,7 @@ class Mend:
         self._left = self._untouched + failed + sum(len(one.left) for one in found)
         document = {
             "dry_run": not self._context.execute,
-            "audit_id": self._audit_id,
+            "plan_id": self._audit_id,
             "summary": {**counts, "left": self._left, "errors": failed},
             "results": [_row(outcome) for outcome in outcomes],
         }
@@ -217,11 +217,12 @@ class Mend:
         data = self._storage.get(stored)
         files.write_bytes(self._carrier.replacement.staged(record.id, arrival), data)
         made = MadeRecord(hashlib.sha256(data).hexdigest(), "the mirror", "", 0, record.id, now())
-        record = record.with_arrival(replace(arrival, made=made, passed=True))
-        self._carrier.journal.note(record, STAGED)
+        # Before it counts as fetched, so that it is never untold.
         self._context.operations.record(
             "fetch", self._storage.address(stored.key), action=record.id, sha256=made.sha256
         )
+        record = record.with_arrival(replace(arrival, made=made, passed=True))
+        self._carrier.journal.note(record, STAGED)
         failpoint("execute.staged")
         return record
 

@@ -54,9 +54,9 @@ WORDS: Mapping[str, str] = {
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
-    "required": ["audit_id", "version", "library", "generated_at", "objects", "results"],
+    "required": ["plan_id", "version", "library", "generated_at", "objects", "results"],
     "properties": {
-        "audit_id": {"type": "string", "pattern": "^[0-9a-f]{32}$", "maxLength": 32},
+        "plan_id": {"type": "string", "pattern": "^[0-9a-f]{32}$", "maxLength": 32},
         "version": {"const": VERSION},
         "library": LIBRARY_SCHEMA,
         "objects": WHOLE,
@@ -391,7 +391,7 @@ def read_audit(path: Path) -> Audit:
             raise UserError(f"{where}: {name!r} stands at /results/{first} already: once an actor")
         findings.append(Findings(name, row["manifest_sha256"], tuple(_differences(row, name, where))))
     library = document["library"]
-    return Audit(document["audit_id"], library["id"], library["path"], document["objects"], tuple(findings))
+    return Audit(document["plan_id"], library["id"], library["path"], document["objects"], tuple(findings))
 
 
 def _differences(row: Mapping[str, Any], name: str, where: str) -> Iterator[Difference]:

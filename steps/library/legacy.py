@@ -296,6 +296,8 @@ class _Migrating:
         """Give a row what an entry says and the row does not know yet; the rest stands beside it, or under `unmapped`."""
         _fill(row, rest)
         for key, value in rest.items():
+            if key in OURS and value in (None, ""):
+                continue
             if key in OURS or key in row.extra:
                 self._leave(piece.at(key, value), f"{row.file}: is not usable, or was said before")
             else:

@@ -225,13 +225,15 @@ class Replacement:
     def _rewrite(self, record: ActionRecord) -> None:
         """Write the manifest, with what it was kept in the trash for whoever looks there."""
         rewrite = record.rewrite
-        if rewrite is None or (standing := self._text_of(rewrite)) == rewrite.after:
+        if rewrite is None:
             return
-        if standing != rewrite.before:
-            raise FileExistsError(f"{rewrite.path} has changed since the plan was made")
-        if rewrite.before is not None:
-            files.write_text(self.in_trash(record.id, rewrite.path), rewrite.before)
-        files.write_text(self._root / rewrite.path, rewrite.after)
+        if (standing := self._text_of(rewrite)) != rewrite.after:
+            if standing != rewrite.before:
+                raise FileExistsError(f"{rewrite.path} has changed since the plan was made")
+            if rewrite.before is not None:
+                files.write_text(self.in_trash(record.id, rewrite.path), rewrite.before)
+            files.write_text(self._root / rewrite.path, rewrite.after)
+        # A try that was cut off may have written it without saying so; said twice is better than never.
         self._operations.record("write", rewrite.path, action=record.id)
         failpoint("execute.rewritten")
 

@@ -353,5 +353,5 @@ def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list):
         for inner in value:
             yield from _leaves(inner)
-    elif value is not None:
+    elif value not in (None, ""):
         yield type(value).__name__, value
