@@ -153,11 +153,12 @@ def _photographed(image: Image.Image, rng: random.Random) -> Image.Image:
     light = (np.asarray(image, dtype=np.float32) / 255) ** np.float32(2.2)
     fall = 0.55 * _field(image.size, 1.9, rng) + 0.5 * _slope(image.size, rng)
     surface = 0.15 * _field(image.size, 1.0, rng)
-    light *= np.exp(rng.uniform(-0.12, 0.12) + 0.45 * fall + surface)[:, :, None]
+    light *= np.exp(0.36 * fall + surface)[:, :, None]
     light *= np.array([rng.uniform(0.93, 1.07), 1.0, rng.uniform(0.93, 1.07)], dtype=np.float32)
-    # A filmic shoulder: highlights roll off and do not clip.
-    light *= 1.5 * (1 + light / 3.2) / (1 + light)
-    soft = Image.fromarray(_levels(light.astype(np.float32))).filter(
+    # Exposed for the highlights, which roll off on a shoulder as film's and do not clip.
+    light *= np.float32(rng.uniform(0.75, 1.0) / max(0.2, float(np.quantile(light[::4, ::4], 0.98))))
+    light *= 1.25 / (1 + 0.25 * light)
+    soft = Image.fromarray(_levels(light.astype(np.float32, copy=False))).filter(
         ImageFilter.GaussianBlur(image.height * 0.0011 + 0.15)
     )
     return _sensed(soft, rng.uniform(0.6, 1.4), rng)
