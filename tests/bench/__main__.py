@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import composites, judge_quality, providers, styles
+from tests.bench import composites, judge_quality, library, providers, styles
 
 ROUNDS = 3
 console = Console(width=120)
@@ -28,6 +28,7 @@ def main() -> None:
     imports()
     judge_quality.main()
     composites.main()
+    library.main()
     styles.main()
     providers.main()
 
