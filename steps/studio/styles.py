@@ -57,21 +57,54 @@ FIGURES = (
     "finest detail",
 )
 IN_COLOUR: tuple[float, ...] = (
-    1.624,
-    -3.742,
-    7.902,
-    -2.664,
-    -0.045,
-    0.879,
-    18.752,
-    -2.527,
-    -27.938,
-    15.671,
-    0.0,
-    10.124,
+    1.383,
+    -2.290,
+    7.188,
+    0.901,
+    -0.135,
+    -0.256,
+    1.764,
+    18.196,
+    -13.476,
+    8.117,
+    0.491,
+    -1.989,
+    3.354,
+    1.130,
+    0.118,
+    -0.126,
+    0.318,
+    14.188,
+    2.725,
+    -3.444,
+    -0.600,
+    1.873,
 )
-"""A weight for each of `FIGURES` and the constant: above zero is drawn."""
-WITHOUT: tuple[float, ...] = (-0.889, -3.620, 6.505, -3.092, -1.198, 2.069, 23.157, 4.643, -3.936, -2.213, 0.0, -2.951)
+"""A weight for each of the `terms`: a sum above zero is drawn."""
+WITHOUT: tuple[float, ...] = (
+    0.981,
+    -6.024,
+    6.492,
+    -0.156,
+    0.363,
+    1.326,
+    4.342,
+    10.191,
+    -6.079,
+    -5.466,
+    -1.391,
+    -0.775,
+    0.052,
+    -0.564,
+    0.031,
+    0.164,
+    0.847,
+    7.860,
+    0.715,
+    0.844,
+    1.312,
+    6.368,
+)
 
 _SLOPES = (0, 1, 3, 8, 20, 60, 1000)  # Grey levels per pixel.
 _EDGE, _STEEP = 12, 20
@@ -146,9 +179,17 @@ def figures(image: Image.Image) -> NDArray[np.float64]:
     return np.array([*shares, *beside, shaded, outlined, _finest(surface.luma)])
 
 
+def terms(found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the weights belong to, of `figures` (..., 11): each, each but the last times the last, and one, (..., 22).
+
+    What slopes and outlines tell depends on how soft a picture is.
+    """
+    one = np.ones((*found.shape[:-1], 1))
+    return np.concatenate([found, found[..., :-1] * found[..., -1:], one], axis=-1)
+
+
 def _sure(image: Image.Image, coloured: bool) -> float:
-    weights = np.array(IN_COLOUR if coloured else WITHOUT)
-    odds = float(figures(image) @ weights[:-1] + weights[-1])
+    odds = float(terms(figures(image)) @ np.array(IN_COLOUR if coloured else WITHOUT))
     return 1 / (1 + float(np.exp(-np.clip(odds, -30, 30))))
 
 
