@@ -18,7 +18,7 @@ from steps.studio.models.tensors import to_tensor
 from steps.studio.models.tokens import LENGTH, new_tokenizer, tokens_of
 from steps.studio.models.training import Losses, Schedule
 
-SCHEDULE = Schedule(steps=4_000, rate=1.5e-3, warm_up=200, averaging=0.998, weight_decay=0.05)
+SCHEDULE = Schedule(steps=2_500, rate=1.5e-3, warm_up=200, averaging=0.998, weight_decay=0.05)
 BATCH = 64
 WIDTH = 128
 """Of the shared space: `projection_dim`."""

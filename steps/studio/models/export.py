@@ -37,6 +37,7 @@ from steps.studio.models.layout import (
 )
 from steps.studio.models.reader import Reader
 from steps.studio.models.tokens import new_tokenizer, save_tokenizer
+from steps.studio.models.weights import quiet
 
 FORMAT = 1
 LICENCE = "Apache-2.0"
@@ -73,6 +74,7 @@ def write_weights(parts: Parts, folder: Path, trained: Mapping[str, Any]) -> dic
     Raises:
         UserError: A file or all files together are larger than may be shipped.
     """
+    quiet()
     _write_sdxl(parts, folder / SDXL)
     _half(parts.controlnet).save_pretrained(folder / CONTROLNET, safe_serialization=True)
     files.write_bytes(folder / ADAPTER, save(adapter_state(parts.diffusion.unet)))

@@ -21,6 +21,7 @@ from steps.studio.models.export import Parts
 from steps.studio.models.renders import Renders, draw_chunks, draw_empty_chunks
 from steps.studio.models.tensors import to_tensor
 from steps.studio.models.training import LossOf, Schedule, averages, train
+from steps.studio.models.weights import quiet
 
 PEOPLE, TEST_PEOPLE, STRANGERS = 6_016, 256, 64
 EMPTY, TEST_EMPTY = 2_048, 512
@@ -205,6 +206,7 @@ def carry_out(name: str, work: Work) -> None:
     if part and work.is_finished(part):
         work.log.info("%s: done before", name)
         return
+    quiet()
     torch.manual_seed(work.seed * len(STAGES) + list(STAGES).index(name))
     stage(work)
 

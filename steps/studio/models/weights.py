@@ -37,15 +37,27 @@ def checked(folder: Path) -> Path:
     return folder
 
 
+def quiet() -> None:
+    """No progress bars and no false alarms while models load."""
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
 def load_pipeline(folder: Path, *, pose: bool = False, adapter: bool = False) -> Any:
     """`StableDiffusionXLPipeline` in float32 on the CPU; with `pose` its ControlNet form, with `adapter` the IP-Adapter loaded."""
     import torch
     from diffusers import ControlNetModel, StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline
 
-    options: dict[str, Any] = {"torch_dtype": torch.float32, "local_files_only": True, "add_watermarker": False}
+    quiet()
+    options: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True, "add_watermarker": False}
     if pose:
         controlnet = ControlNetModel.from_pretrained(
-            folder / layout.CONTROLNET, torch_dtype=torch.float32, local_files_only=True
+            folder / layout.CONTROLNET, dtype=torch.float32, local_files_only=True
         )
         pipeline = StableDiffusionXLControlNetPipeline.from_pretrained(
             folder / layout.SDXL, controlnet=controlnet, **options
@@ -70,6 +82,7 @@ def load_clip(folder: Path) -> tuple[Any, Any, Any]:
     import torch
     from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
+    quiet()
     place = folder / layout.CLIP
     model = CLIPModel.from_pretrained(place, dtype=torch.float32, local_files_only=True).eval()
     return (
