@@ -37,9 +37,18 @@ def write_bytes(path: Path, data: bytes) -> None:
         _check_length(file, len(data))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a whole UTF-8 file, creating its folders."""
-    write_bytes(path, text.encode("utf-8"))
+def write_text(path: Path, text: str, *, aside: Path | None = None) -> None:
+    """Write a whole UTF-8 file, creating its folders.
+
+    Args:
+        path: Where to.
+        text: What.
+        aside: A folder of ours on the same disk for what is not whole yet, where `path` is in a person's folder: a killed write leaves it.
+    """
+    data = text.encode("utf-8")
+    with _replacing(path, "wb", aside) as file:
+        file.write(data)
+        _check_length(file, len(data))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -278,9 +287,11 @@ def sweep_temporaries(folder: Path, *, deep: bool = True) -> None:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path, mode: str) -> Iterator[IO[Any]]:
+def _replacing(path: Path, mode: str, aside: Path | None = None) -> Iterator[IO[Any]]:
     make_folder(path.parent)
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+    if aside is not None:
+        make_folder(aside)
+    temporary = (aside or path.parent) / f"{TEMPORARY}{secrets.token_hex(8)}"
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
     try:
         with _naming(path), temporary.open(mode, encoding=encoding, newline=newline) as file:

@@ -56,11 +56,12 @@ class Replacement:
         self._journal = journal
         self._operations = operations
         self._mirrored = Mirrored(storage, operations)
+        self._staging = root / layout.OWN / "staging"
 
     def staged(self, action_id: str, arrival: Arrival) -> Path:
         """Where a new image waits, on the library's own disk so that moving it is one rename."""
         name = f"{action_id}-{arrival.slot}{PurePosixPath(arrival.path).suffix}"
-        return self._root / layout.OWN / "staging" / name
+        return self._staging / name
 
     def waits(self, record: ActionRecord, arrival: Arrival) -> bool:
         """Whether the image of an earlier try is in staging, whole."""
@@ -232,7 +233,7 @@ class Replacement:
                 raise FileExistsError(f"{rewrite.path} has changed since the plan was made")
             if rewrite.before is not None:
                 files.write_text(self.in_trash(record.id, rewrite.path), rewrite.before)
-            files.write_text(self._root / rewrite.path, rewrite.after)
+            files.write_text(self._root / rewrite.path, rewrite.after, aside=self._staging)
         # A try that was cut off may have written it without saying so; said twice is better than never.
         self._operations.record("write", rewrite.path, action=record.id)
         failpoint("execute.rewritten")
@@ -245,7 +246,7 @@ class Replacement:
         if rewrite.before is None:
             files.remove(self._root / rewrite.path)
         else:
-            files.write_text(self._root / rewrite.path, rewrite.before)
+            files.write_text(self._root / rewrite.path, rewrite.before, aside=self._staging)
         self._operations.record("restore", rewrite.path, action=record.id)
         failpoint("undo.written_back")
 

@@ -33,7 +33,7 @@ def in_place() -> None:
     """Files are written where they stand."""
 
     @contextlib.contextmanager
-    def faulty(path: Path, mode: str) -> Iterator[IO[Any]]:
+    def faulty(path: Path, mode: str, aside: Path | None = None) -> Iterator[IO[Any]]:
         files.make_folder(path.parent)
         with path.open(mode) as file:
             yield file
@@ -45,7 +45,7 @@ def no_file_sync() -> None:
     """Files are renamed into place while their data may still be in memory."""
 
     @contextlib.contextmanager
-    def faulty(path: Path, mode: str) -> Iterator[IO[Any]]:
+    def faulty(path: Path, mode: str, aside: Path | None = None) -> Iterator[IO[Any]]:
         files.make_folder(path.parent)
         temporary = path.with_name(f"{files.TEMPORARY}faulty")
         with temporary.open(mode) as file:
