@@ -33,7 +33,7 @@ WIDE = (256, 144)
 BALANCING = (
     f"steps.plan.width={WIDE[0]}",
     f"steps.plan.height={WIDE[1]}",
-    *("total=4", "targets.photorealistic=2", "targets.bw_stylized=1", "targets.color_stylized=1", "tolerance=0"),
+    *("total=4", "targets={photorealistic: 2, bw_stylized: 1, color_stylized: 1}", "tolerance=0"),
 )
 # What is told apart by times (and by what a job's seconds cost), by the random id of a plan or by the name of a run says nothing about
 # what was lost.
