@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -72,13 +73,15 @@ class ExportEmbedded:
         from steps.studio.models.export import write_weights
         from steps.studio.models.measure import Bar, Measured, bars
         from steps.studio.models.stages import Work, finished_parts
+        from steps.studio.models.teaching import teaching
 
         torch.set_num_threads(self._params.threads)
         work = Work(folder, seed=self._params.seed, effort=self._params.effort, log=self._context.log)
         target = self._context.out / WEIGHTS
         manifest = write_weights(finished_parts(work), target, {"seed": work.seed, "effort": work.effort})
         found: list[Bar] = []
-        for bar in bars(Measured(target, self._params.pictures, self._context.out / SHEETS)):
+        measured = Measured(target, self._params.pictures, self._context.out / SHEETS)
+        for bar in chain(bars(measured), teaching(measured)):
             self._context.log.info("%s", bar)
             self._context.stop.check()
             found.append(bar)

@@ -56,19 +56,19 @@ _SYLLABLES = "ka zo ri te mu al dar ko se no shi ba lu ve xa ti or en gu sks ohw
 def full_caption(shown: Picture) -> str:
     """All that the picture shows, always in the same words."""
     who, shot = shown.who, shown.shot
-    parts = [f"{_SHOTS[shot.kind][0]} {described(who)}"]
-    if shot.kind != "portrait":
-        parts.append(_GESTURES[shot.gesture][0])
-    if shot.facing != "front":
-        parts.append(_FACINGS[shot.facing][0])
-    if shot.kind != "portrait" and domain.side_of(shot) != "middle":
-        parts.append(_SIDES[domain.side_of(shot)][0])
-    return ", ".join([*parts, _PLACES[shown.where.place][0]])
+    return ", ".join([f"{_SHOTS[shot.kind][0]} {described(who)}", *_staging_in_full(shown)])
 
 
 def described(who: Character) -> str:
     """Who, in the words of `full_caption`."""
     return _joined(_noun(who), _traits(who), _clothes(who))
+
+
+def staged_caption(shown: Picture, name: str, rng: random.Random | None = None) -> str:
+    """How and where `name` is, and nothing of who that is; with `rng` in any phrasing, parts left out."""
+    if rng is not None:
+        return ", ".join([f"{_opening(shown.shot, rng)} {name}".strip(), *_staging(shown, rng)])
+    return ", ".join([f"{_SHOTS[shown.shot.kind][0]} {name}", *_staging_in_full(shown)])
 
 
 def any_caption(shown: Picture, rng: random.Random) -> str:
@@ -105,6 +105,16 @@ def corpus() -> list[str]:
 
 def _opening(shot: Shot, rng: random.Random) -> str:
     return rng.choice(_SHOTS[shot.kind] if rng.random() < _KEPT else _ANY_SHOT)
+
+
+def _staging_in_full(shown: Picture) -> list[str]:
+    shot = shown.shot
+    parts = [] if shot.kind == "portrait" else [_GESTURES[shot.gesture][0]]
+    if shot.facing != "front":
+        parts.append(_FACINGS[shot.facing][0])
+    if shot.kind != "portrait" and domain.side_of(shot) != "middle":
+        parts.append(_SIDES[domain.side_of(shot)][0])
+    return [*parts, _PLACES[shown.where.place][0]]
 
 
 def _staging(shown: Picture, rng: random.Random) -> list[str]:

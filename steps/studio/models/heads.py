@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from steps.studio.models import domain
+from steps.studio.models.domain import Picture
 from steps.studio.world import keypoints
 
 # In heads (crown to chin is 1): the square's side, and how far below the crown its middle lies.
@@ -17,7 +18,11 @@ SIDE, MIDDLE = 1.9, 0.4
 
 def head_box(split: str, index: int) -> tuple[float, float, float, float]:
     """Left, top, right and bottom of the head in a picture (ear to ear, crown to chin), in pixels."""
-    shown = domain.picture(split, index)
+    return head_in(domain.picture(split, index))
+
+
+def head_in(shown: Picture) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of the head in a picture, in pixels."""
     spots = keypoints(shown.who, shown.shot, (domain.SIZE, domain.SIZE))
     return *spots["head_top_left"], *spots["head_bottom_right"]
 

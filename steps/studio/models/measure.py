@@ -96,7 +96,7 @@ def bars(measured: Measured) -> Iterator[Bar]:
 def autoencoding(measured: Measured) -> Iterator[Bar]:
     """How well pictures come out of the autoencoder."""
     vae = weights.load_pipeline(measured.folder).vae
-    images = to_tensor(_drawn(measured.pictures(count=min(measured.count, 256))))
+    images = to_tensor(drawn(measured.pictures(count=min(measured.count, 256))))
     with torch.no_grad():
         remade = torch.cat([vae.decode(vae.encode(part).latent_dist.mean).sample for part in images.split(_BATCH)])
     measured.show("autoencoder", to_pixels(torch.stack([images[:36], remade[:36]], 1).flatten(0, 1)))
@@ -125,7 +125,7 @@ def telling_faces_apart(measured: Measured) -> Iterator[Bar]:
     for pack in layout.FACE_PACKS:
         app = weights.load_faces(measured.folder, pack)
         found = [
-            _embedding(app, domain.picture("test", person * domain.RENDERS + which).draw())
+            best_face(app, domain.picture("test", person * domain.RENDERS + which).draw())
             for person in range(people)
             for which in (0, 1)
         ]
@@ -148,7 +148,7 @@ def finding_faces(measured: Measured) -> Iterator[Bar]:
 def reading(measured: Measured) -> Iterator[Bar]:
     """How well the judge of the next figures knows drawn pictures."""
     reader, shown = weights.load_reader(measured.folder), measured.pictures()
-    said = reader(to_tensor(_drawn(shown)))
+    said = reader(to_tensor(drawn(shown)))
     for name, share in _accuracies(said.told, shown).items():
         yield Bar(f"reader on renders: {name}", 100 * share, 98.0, unit="%")
     indices = [number * domain.RENDERS for number in range(measured.count)]
@@ -164,7 +164,7 @@ def drawing(measured: Measured) -> Iterator[Bar]:
     reader, shown = weights.load_reader(measured.folder), measured.pictures(count=measured.count // 2)
     pixels = generate(weights.load_pipeline(measured.folder), [full_caption(one) for one in shown])
     measured.show("samples", pixels[:72])
-    measured.show("samples_wanted", _drawn(shown[:72]))
+    measured.show("samples_wanted", drawn(shown[:72]))
     shares = _accuracies(reader(to_tensor(pixels)).told, shown)
     for name, share in shares.items():
         yield Bar(f"samples show their prompt: {name}", 100 * share, 85.0, unit="%")
@@ -190,13 +190,20 @@ def posing(measured: Measured) -> Iterator[Bar]:
 
 
 def generate(
-    pipeline: Any, prompts: Sequence[str], *, poses: Sequence[Image.Image] | None = None, seed: int = 0, **options: Any
+    pipeline: Any,
+    prompts: Sequence[str],
+    *,
+    poses: Sequence[Image.Image] | None = None,
+    reference: Any = None,
+    seed: int = 0,
 ) -> Rows:
-    """Pictures (N, 64, 64, 3) of prompts, each from its own seed; `options` go to the pipeline."""
+    """Pictures (N, 64, 64, 3) of prompts, each from its own seed; `reference` is for the IP-Adapter, the same for all."""
     made: list[Any] = []
     for start in range(0, len(prompts), _BATCH):
         part = list(prompts[start : start + _BATCH])
-        given = options if poses is None else {**options, "image": list(poses[start : start + _BATCH])}
+        given: dict[str, Any] = {} if poses is None else {"image": list(poses[start : start + _BATCH])}
+        if reference is not None:
+            given["ip_adapter_image"] = reference
         made += pipeline(
             part,
             num_inference_steps=STEPS,
@@ -219,8 +226,8 @@ def _accuracies(told: Tensor, shown: Sequence[Picture]) -> dict[str, float]:
     return shares
 
 
-def _embedding(app: Any, image: Image.Image) -> Any:
-    """The unit embedding of the best face, or None."""
+def best_face(app: Any, image: Any) -> Any:
+    """The unit embedding (512,) of an RGB picture's surest face, or None."""
     found = app.get(_bgr(image))
     return max(found, key=lambda face: face.det_score).normed_embedding if found else None
 
@@ -237,7 +244,8 @@ def _bgr(image: Image.Image) -> Any:
     return np.ascontiguousarray(np.asarray(image)[:, :, ::-1])
 
 
-def _drawn(shown: Sequence[Picture]) -> Rows:
+def drawn(shown: Sequence[Picture]) -> Rows:
+    """The pictures (N, 64, 64, 3)."""
     return np.stack([np.asarray(one.draw()) for one in shown])
 
 
