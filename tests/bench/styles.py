@@ -35,6 +35,7 @@ FITTED, REPORTED = 30_000, 60_000
 SIZES = ((352, 198), (352, 198), (240, 360))
 QUALITIES = (10, 9, 9, 8, 8, 7, 6, 6, 4, 2)
 GREY_CHOSEN, GREY_HELD_OUT = ("brick.png", "gravel.png", "clock_motion.png"), ("grass.png", "moon.png")
+GROUP = 900  # As many pictures as a group counts for; the ridge is measured against it.
 # The page is print, whose photograph is as much a drawing.
 IN_COLOUR_HELD_OUT = tuple(name for name in HELD_OUT if name not in ("coins", "page"))
 
@@ -157,10 +158,10 @@ def fit() -> None:
     toons, inks = [cartooned(image, rng) for image in colour], [inked(image, rng) for image in colour + grey]
     in_colour = [(kinds[PHOTOREALISTIC], 0, 1.0), (colour, 0, 1.0), (kinds[COLOR_STYLIZED], 1, 1.0), (toons, 1, 0.4)]
     # Among training images, one without colour is likelier drawn.
-    without = [(grey, 0, 0.4), ([*map(greyed, colour)], 0, 0.4), (kinds[BW_STYLIZED], 1, 1.0), (inks, 1, 0.3)]
+    without = [(grey, 0, 0.25), ([*map(greyed, colour)], 0, 0.25), (kinds[BW_STYLIZED], 1, 1.0), (inks, 1, 0.3)]
     for name, groups in (("IN_COLOUR", in_colour), ("WITHOUT", without)):
-        weights = _logistic([(_measured(pictures), kind, weight) for pictures, kind, weight in groups])
-        print(f"{name}: tuple[float, ...] = ({', '.join(f'{weight:.3f}' for weight in weights)})")
+        measured = [(terms(_measured(found), groups is in_colour), kind, weight) for found, kind, weight in groups]
+        print(f"{name} = ({', '.join(f'{weight:.4g}' for weight in _logistic(measured))})")
     print(f"# {len(FIGURES)} figures and the constant; {sum(map(has_colour, inks))} ink drawings seen in colour")
 
 
@@ -168,11 +169,11 @@ def _measured(images: Sequence[Image.Image]) -> Numbers:
     return np.array([figures(thumbnail) for thumbnail in through_sheets(images)])
 
 
-def _logistic(groups: Sequence[tuple[Numbers, int, float]], ridge: float = 0.3) -> Numbers:
+def _logistic(groups: Sequence[tuple[Numbers, int, float]], ridge: float = 1.0) -> Numbers:
     """Weights by Newton's method (iteratively reweighted least squares), with a ridge; each group counts by its weight."""
-    rows = np.vstack([terms(found)[:, :-1] for found, _, _ in groups])
+    rows = np.vstack([found[:, :-1] for found, _, _ in groups])
     target = np.concatenate([np.full(len(found), kind) for found, kind, _ in groups])
-    share = np.concatenate([np.full(len(found), 100 * weight / len(found)) for found, _, weight in groups])
+    share = np.concatenate([np.full(len(found), GROUP * weight / len(found)) for found, _, weight in groups])
     centre, spread = rows.mean(axis=0), rows.std(axis=0) + 1e-6
     design = np.column_stack([(rows - centre) / spread, np.ones(len(rows))])
     penalty = ridge * np.diag([*np.ones(rows.shape[1]), 0.0])
