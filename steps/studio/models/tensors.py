@@ -11,7 +11,7 @@ from torch import Tensor
 
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     """Pixels (N, H, W, 3) as (N, 3, H, W), float in [-1, 1], channels last in memory."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+    return torch.tensor(pixels).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
 
 def to_pixels(images: Tensor) -> NDArray[np.uint8]:
