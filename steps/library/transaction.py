@@ -232,7 +232,7 @@ class Replacement:
             if standing != rewrite.before:
                 raise FileExistsError(f"{rewrite.path} has changed since the plan was made")
             if rewrite.before is not None:
-                files.write_text(self.in_trash(record.id, rewrite.path), rewrite.before)
+                files.write_text(self.in_trash(record.id, rewrite.path), rewrite.before, aside=self._staging)
             files.write_text(self._root / rewrite.path, rewrite.after, aside=self._staging)
         # A try that was cut off may have written it without saying so; said twice is better than never.
         self._operations.record("write", rewrite.path, action=record.id)
