@@ -23,10 +23,10 @@ from steps.library.mirror import Storage
 from steps.rating import NAME
 from steps.validate_training import ValidateTraining, ValidateTrainingParams
 from tests.library import RecordingMirror, context, jpeg, make_library, no_mirror, put, tree
+from tests.steps.library.test_composites import bomb
 from tests.support import Engine
 
 ADA, BEK, CUI = "0000_ada", "0001_bek", "0002_cui"
-from tests.steps.library.test_composites import bomb
 
 
 @dataclass
