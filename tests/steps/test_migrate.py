@@ -18,6 +18,9 @@ from steps.library.mirror import Storage
 from steps.library.training import TrainingManifest
 from steps.library.undoing import UndoReport
 from steps.migrate import Migrate, MigrateParams
+from steps.studio.training_files import LINK, NOTHING, SampleImage, images_of
+from steps.studio.training_library import cast
+from steps.studio.training_metadata import documents_of
 from tests.library import context, jpeg, make_library, no_mirror, put, tree
 from tests.steps.undone import undo
 from tests.support import Engine
@@ -207,3 +210,38 @@ def test_what_migration_writes_is_what_every_reader_takes_until_then(migrator: M
     migrator.path(ADA, "manifest.json").write_text("{}")
     with pytest.raises(ItemError):
         current(migrator.library, actor, hashes)
+
+
+def test_the_sample_casts_metadata_is_read_as_it_was_meant(migrator: Migrator) -> None:
+    """Every form and fault that the sample library draws, with a few bytes instead of pictures."""
+    actors = cast()
+    (migrator.library / "actorsData.json").write_text(json.dumps([{"id": one.id, "name": one.name} for one in actors]))
+    meant: dict[str, list[SampleImage]] = {}
+    for actor in actors:
+        images = list(images_of(actor))
+        contents = {image.file: image.file.encode() for image in images if image.what not in (LINK, NOTHING)}
+        for image in images:
+            if image.disk and image.file in contents:
+                put(migrator.path(actor.name, image.file), contents[image.file])
+        for name, text in documents_of(actor, images, contents).items():
+            put(migrator.path(actor.name, name), text.encode())
+        meant[actor.name] = images
+    rows = migrator.migrate()
+    assert migrator.document["summary"]["errors"] == 0
+    for actor in actors:
+        if rows[actor.name]["state"] == "nothing":
+            assert not meant[actor.name]
+            continue
+        entries = {image.file: image for image in migrator.manifest(actor.name).images}
+        told = actor.part.legacy not in ("", "broken")
+        wanted = {
+            image.file for image in meant[actor.name] if (image.disk and image.what != LINK) or (image.noted and told)
+        }
+        assert set(entries) == wanted, actor.name
+        for image in meant[actor.name]:
+            if image.noted and told:
+                assert entries[image.file].prompt == (image.prompt or None), image.file
+                assert entries[image.file].url, image.file
+    after = tree(migrator.library)
+    assert migrator.migrate(run="again")
+    assert tree(migrator.library) == after
