@@ -34,12 +34,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         _draw(Path(folder))
         found = {way: _measured(folder, way) for way in WAYS}
-    table = Table("20 JPEGs of 2048 x 2048", "CPU ms an image", "times faster", "peak MB", "MB over its start")
-    base = found["checked, at full size"]["ms"]
+    table = Table("20 JPEGs of 2048 x 2048", "CPU ms an image", "times ours", "peak MB", "MB over its start")
+    base = found["ours"]["ms"]
     for way, row in found.items():
-        figures = (f"{row['ms']:.1f}", f"{base / row['ms']:.1f}", f"{row['peak_mb']:.0f}", f"{row['over_mb']:.0f}")
+        figures = (f"{row['ms']:.1f}", f"{row['ms'] / base:.1f}", f"{row['peak_mb']:.0f}", f"{row['over_mb']:.0f}")
         table.add_row(way, *figures)
-    console.print("\n[bold]Composites (bars: 4 times faster than checked at full size, 150 MB)[/bold]")
+    console.print("\n[bold]Composites (bars: 4 times faster than at full size, resized; 150 MB)[/bold]")
     console.print(table)
 
 
@@ -57,15 +57,22 @@ def full(folder: Path) -> None:
         pass
 
 
+def resized(folder: Path) -> None:
+    """As one writes it at first: decoded at full size and resized, unchecked."""
+    for _sheet in sheets(Cell(path.stem, _resized(_plain(path))) for path in sorted(folder.glob("*.jpg"))):
+        pass
+
+
 def unchecked(folder: Path) -> None:
-    """The least that full size costs: one decode by Pillow, unchecked."""
+    """The least that full size costs: decoded, unchecked, and halved to near its size before it is resized."""
     for _sheet in sheets(Cell(path.stem, _thumbnail(_plain(path))) for path in sorted(folder.glob("*.jpg"))):
         pass
 
 
 WAYS: dict[str, Callable[[Path], None]] = {
     "checked, at full size": full,
-    "at full size, unchecked": unchecked,
+    "at full size, resized, unchecked": resized,
+    "at full size, box-reduced, unchecked": unchecked,
     "ours": small,
 }
 
@@ -77,6 +84,10 @@ def _shrunk(path: Path) -> Image.Image:
 def _plain(path: Path) -> Image.Image:
     with Image.open(path) as opened:
         return opened.convert("RGB")
+
+
+def _resized(image: Image.Image) -> Image.Image:
+    return image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
 
 
 def _thumbnail(image: Image.Image) -> Image.Image:
