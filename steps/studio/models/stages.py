@@ -18,6 +18,7 @@ from runner.errors import UserError
 from runner.stop import Stop
 from steps.studio.models import clip, control, diffusion, domain, encoded, faces, reader, vae
 from steps.studio.models.export import Parts
+from steps.studio.models.planar import use_planar_norms
 from steps.studio.models.renders import Renders, draw_chunks, draw_empty_chunks
 from steps.studio.models.tensors import to_tensor
 from steps.studio.models.training import LossOf, Schedule, averages, train
@@ -117,6 +118,7 @@ def draw(work: Work) -> None:
 def train_vae(work: Work) -> None:
     """Train the autoencoder, and make its latents of mean 0 and deviation 1."""
     module = _in_memory_order(vae.new_vae())
+    use_planar_norms(module)
     renders = work.rows("renders")
     work.train("vae", module, vae.VaeLosses(module, renders), vae.SCHEDULE)
     images = to_tensor(renders[range(0, len(renders), max(1, len(renders) // _MEASURED))])

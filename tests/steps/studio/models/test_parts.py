@@ -172,3 +172,20 @@ def test_the_area_under_the_curve_is_that_of_all_pairs() -> None:
     assert Bar("x", 2.0, 2.0).passed
     assert not Bar("x", 2.0, 2.0, most=True).passed
     assert "FAIL" in str(Bar("x", 1.0, 2.0))
+
+
+def test_planar_norms_are_group_norms() -> None:
+    from steps.studio.models.planar import use_planar_norms
+
+    torch.manual_seed(0)
+    norm = torch.nn.Sequential(torch.nn.GroupNorm(4, 16))
+    torch.nn.init.normal_(norm[0].weight)
+    images = torch.randn(2, 16, 5, 7).contiguous(memory_format=torch.channels_last).requires_grad_()
+    gradient = torch.randn(2, 16, 5, 7)
+    results = []
+    for _ in range(2):
+        normed = norm(images)
+        results.append([normed, *torch.autograd.grad(normed, [images, norm[0].weight, norm[0].bias], gradient)])
+        use_planar_norms(norm)
+    assert results[1][0].is_contiguous(memory_format=torch.channels_last)
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(*results, strict=True))
