@@ -28,6 +28,7 @@ class TrainEmbeddedParams:
         1.0, help="share of the steps and pictures: 1 is the real thing, 0.001 a trial", check=at_least(1e-6)
     )
     threads: int = param(1, help="processor threads", check=at_least(1), operational=True)
+    device: str = param("cpu", help="where models learn", check=one_of("cpu", "cuda"), operational=True)
 
 
 class TrainEmbedded:
@@ -56,6 +57,8 @@ class TrainEmbedded:
             folder=Path(self._params.folder),
             seed=self._params.seed,
             effort=self._params.effort,
+            device=self._params.device,
+            threads=self._params.threads,
             stop=self._context.stop,
             log=self._context.log,
         )

@@ -13,6 +13,7 @@ from steps.studio.models import domain, labels
 from steps.studio.models.captions import any_caption, full_caption
 from steps.studio.models.drawing_lots import some_of
 from steps.studio.models.heads import cut_out, degraded, moved, squares
+from steps.studio.models.precision import device_of, half_precision
 from steps.studio.models.renders import Renders
 from steps.studio.models.tensors import to_tensor
 from steps.studio.models.tokens import LENGTH, new_tokenizer, tokens_of
@@ -78,9 +79,11 @@ class ClipLosses:
         first, second = (_one_of_each(people, generator) for _ in range(2))
         images = torch.cat([self._whole(first, generator), self._heads(first[: BATCH // 2], generator)])
         images = torch.cat([images, self._heads(second[: BATCH // 2], generator)])
-        with torch.autocast("cpu", torch.bfloat16):
-            seen = self._model.clip.get_image_features(pixel_values=images).pooler_output
-            read = self._model.clip.get_text_features(**_tokens(first, step)).pooler_output
+        device = device_of(self._model)
+        with half_precision(device):
+            seen = self._model.clip.get_image_features(pixel_values=images.to(device)).pooler_output
+            tokens = {name: value.to(device) for name, value in _tokens(first, step).items()}
+            read = self._model.clip.get_text_features(**tokens).pooler_output
             told = self._model.heads(seen)
         seen, read, told = seen.float(), read.float(), told.float()
         match = contrast(seen[:BATCH], read, self._model.clip.logit_scale)
@@ -101,7 +104,7 @@ class ClipLosses:
 def contrast(one: Tensor, other: Tensor, scale: Tensor) -> Tensor:
     """The symmetric contrastive loss of N pairs (N, D) (CLIP, Radford et al. 2021, figure 3); `scale` is a logarithm."""
     logits = functional.normalize(one) @ functional.normalize(other).T * scale.exp().clamp(max=100)
-    right = torch.arange(len(one))
+    right = torch.arange(len(one), device=one.device)
     return (functional.cross_entropy(logits, right) + functional.cross_entropy(logits.T, right)) / 2
 
 
@@ -113,7 +116,7 @@ def naming_loss(told: Tensor, indices: list[int], whole: int, split: str = "trai
     )
     right[whole:, ~person] = labels.HIDDEN
     losses = [
-        functional.cross_entropy(part, right[:, number], ignore_index=labels.HIDDEN)
+        functional.cross_entropy(part, right[:, number].to(part.device), ignore_index=labels.HIDDEN)
         for number, part in enumerate(told.split(list(labels.sizes()), dim=1))
     ]
     return torch.stack(losses).nan_to_num().mean()

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from steps.studio.models import domain
+from steps.studio.models import clip, domain
 from steps.studio.models.diffusion import (
     DiffusionInTraining,
     Noising,
@@ -22,6 +21,7 @@ from steps.studio.models.diffusion import (
 )
 from steps.studio.models.drawing_lots import some_of
 from steps.studio.models.poses import joints_of, pose_picture
+from steps.studio.models.precision import device_of, half_precision
 from steps.studio.models.renders import Renders
 from steps.studio.models.training import Losses, Schedule
 
@@ -48,6 +48,7 @@ def new_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
         use_linear_projection=True,
         conditioning_embedding_out_channels=(16, 32, 48, 64),
     )
+    controlnet.to(device_of(unet))
     theirs, ours = unet.state_dict(), controlnet.state_dict()
     fitting = {name: value for name, value in theirs.items() if name in ours and ours[name].shape == value.shape}
     controlnet.load_state_dict(fitting, strict=False)
@@ -71,18 +72,21 @@ class ControlLosses:
         tokens = caption_tokens(indices, dropped, random.Random(step))  # noqa: S311
         latents = torch.from_numpy(self._latents[indices]).float()
         noisy, target, times, weights = self._noising(latents, generator)
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        device = device_of(self._controlnet)
+        noisy, target, times, weights = (part.to(device) for part in (noisy, target, times, weights))
+        with half_precision(device):
             with torch.no_grad():
-                words, pooled = self._model.text(tokens)
-            given: dict[str, Any] = {"time_ids": time_ids(BATCH), "text_embeds": pooled}
+                words, pooled = self._model.text(tokens.to(device))
+            given: dict[str, Any] = {"time_ids": time_ids(BATCH).to(device), "text_embeds": pooled}
             down, middle = self._controlnet(
-                noisy, times, words, controlnet_cond=pose_maps(indices), added_cond_kwargs=given, return_dict=False
+                noisy,
+                times,
+                words,
+                controlnet_cond=pose_maps(indices).to(device),
+                added_cond_kwargs=given,
+                return_dict=False,
             )
-            given["image_embeds"] = [
-                torch.zeros(
-                    BATCH, 1, self._model.unet.encoder_hid_proj.image_projection_layers[0].image_embeds.in_features
-                )
-            ]
+            given["image_embeds"] = [torch.zeros(BATCH, 1, clip.WIDTH, device=device)]
             found = self._model.unet(
                 noisy,
                 times,

@@ -10,19 +10,19 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from steps.studio.models import clip, domain
 from steps.studio.models.captions import any_caption, full_caption
 from steps.studio.models.drawing_lots import some_of
 from steps.studio.models.encoded import REFERENCES
+from steps.studio.models.precision import device_of, half_precision
 from steps.studio.models.renders import Renders
 from steps.studio.models.tokens import LENGTH, new_tokenizer, tokens_of
 from steps.studio.models.training import Losses, Schedule
 
-SCHEDULE = Schedule(steps=24_000, rate=1.5e-3, warm_up=300, averaging=0.9985, weight_decay=0.01)
-BATCH = 64
+SCHEDULE = Schedule(steps=24_000, rate=1e-3, warm_up=300, averaging=0.9985, weight_decay=0.01)
+BATCH = 32
 WIDTHS = (64, 96)
 """Of the two text encoders."""
 POOLED = 96
@@ -149,14 +149,16 @@ class DiffusionLosses:
         tokens = caption_tokens(indices, dropped.tolist(), rng)
         latents = torch.from_numpy(self._latents[indices]).float()
         noisy, target, times, weights = self._noising(latents, generator)
+        device = device_of(self._model)
         given: dict[str, Any] = {
-            "time_ids": time_ids(BATCH),
-            "image_embeds": [self._reference(indices, dropped, generator)],
+            "time_ids": time_ids(BATCH).to(device),
+            "image_embeds": [self._reference(indices, dropped, generator).to(device)],
         }
         with_reference = rng.random() < _WITH_REFERENCE
         set_adapter_scale(self._model.unet, 1.0 if with_reference else 0.0)
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            words, given["text_embeds"] = self._model.text(tokens)
+        noisy, target, times, weights = (part.to(device) for part in (noisy, target, times, weights))
+        with half_precision(device):
+            words, given["text_embeds"] = self._model.text(tokens.to(device))
             found = self._model.unet(noisy, times, words, added_cond_kwargs=given).sample
         losses = (found.float() - target).pow(2).mean(dim=(1, 2, 3))
         told = {f"{'reference' if with_reference else 'text'} x2": losses.detach().mean()}

@@ -14,6 +14,7 @@ from transformers import CLIPModel
 from steps.studio.models import domain
 from steps.studio.models.drawing_lots import generator_at
 from steps.studio.models.heads import cut_out, degraded, moved, squares
+from steps.studio.models.precision import device_of, half_precision
 from steps.studio.models.renders import Renders, Rows, make_chunks
 from steps.studio.models.tensors import to_pixels, to_tensor
 
@@ -24,9 +25,10 @@ REFERENCES = ("head", "degraded head", "whole")
 def encode_latents(vae: AutoencoderKL, renders: Renders, folder: Path, split: str) -> Iterator[int]:
     """Latents of all pictures, (N, C, 8, 8) float16, in folder/split: the distribution's mean, scaled as the pipelines scale it."""
 
-    def encoded(indices: Sequence[int]) -> Rows:
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            means = [vae.encode(to_tensor(renders[part])).latent_dist.mean for part in _parts(indices)]
+    def encoded(indices: range) -> Rows:
+        device = device_of(vae)
+        with torch.no_grad(), half_precision(device):
+            means = [vae.encode(to_tensor(renders[part]).to(device)).latent_dist.mean.cpu() for part in _parts(indices)]
         return (torch.cat(means).float() * vae.config.scaling_factor).numpy().astype(np.float16)
 
     yield from make_chunks(folder / split, len(renders), encoded)
@@ -35,7 +37,7 @@ def encode_latents(vae: AutoencoderKL, renders: Renders, folder: Path, split: st
 def remake(vae: AutoencoderKL, renders: Renders, folder: Path, split: str, count: int) -> Iterator[int]:
     """The first `count` pictures as the autoencoder gives them back, (N, 64, 64, 3) uint8, in folder/split."""
 
-    def remade(indices: Sequence[int]) -> Rows:
+    def remade(indices: range) -> Rows:
         return np.concatenate([to_pixels(through(vae, to_tensor(renders[part]))) for part in _parts(indices)])
 
     yield from make_chunks(folder / split, count, remade)
@@ -43,15 +45,16 @@ def remake(vae: AutoencoderKL, renders: Renders, folder: Path, split: str, count
 
 def through(vae: AutoencoderKL, images: Tensor) -> Tensor:
     """Images (N, 3, 64, 64) encoded and decoded again, without a gradient."""
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        found: Tensor = vae.decode(vae.encode(images).latent_dist.mean).sample
-    return found.float()
+    device = device_of(vae)
+    with torch.no_grad(), half_precision(device):
+        found: Tensor = vae.decode(vae.encode(images.to(device)).latent_dist.mean).sample
+    return found.float().cpu()
 
 
 def encode_references(clip: CLIPModel, renders: Renders, folder: Path, split: str) -> Iterator[int]:
     """CLIP's image embeddings of all pictures in each way of REFERENCES, (N, 3, D) float16, in folder/split."""
 
-    def encoded(indices: Sequence[int]) -> Rows:
+    def encoded(indices: range) -> Rows:
         return np.concatenate([_references(clip, renders, split, part) for part in _parts(indices)])
 
     yield from make_chunks(folder / split, len(renders), encoded)
@@ -59,9 +62,10 @@ def encode_references(clip: CLIPModel, renders: Renders, folder: Path, split: st
 
 def embed_images(clip: CLIPModel, images: Tensor) -> Tensor:
     """CLIP's projected, unnormalised embeddings (N, D) of images (N, 3, 64, 64) in [-1, 1], without a gradient."""
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        found: Tensor = clip.get_image_features(pixel_values=images).pooler_output
-    return found.float()
+    device = device_of(clip)
+    with torch.no_grad(), half_precision(device):
+        found: Tensor = clip.get_image_features(pixel_values=images.to(device)).pooler_output
+    return found.float().cpu()
 
 
 def _references(clip: CLIPModel, renders: Renders, split: str, indices: Sequence[int]) -> Rows:

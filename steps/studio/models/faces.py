@@ -13,6 +13,7 @@ from steps.studio.models.clip import naming_loss
 from steps.studio.models.drawing_lots import some_of
 from steps.studio.models.heads import cut_out, degraded, moved, squares
 from steps.studio.models.nets import ChannelNorm, Glances, Pyramid
+from steps.studio.models.precision import device_of, half_precision
 from steps.studio.models.renders import Renders
 from steps.studio.models.tensors import to_tensor
 from steps.studio.models.training import Losses, Schedule
@@ -115,8 +116,9 @@ class EmbedderLosses:
         indices = [
             person * domain.RENDERS + picture for row in pictures for person, picture in zip(people, row, strict=True)
         ]
-        with torch.autocast("cpu", torch.bfloat16):
-            found = self._model.embedder(self._faces(indices, generator))
+        device = device_of(self._model)
+        with half_precision(device):
+            found = self._model.embedder(self._faces(indices, generator).to(device))
             told = self._model.heads(found)
         one, other = found.float().chunk(2)
         same = _with_margin(one, other, self._model.scale)
@@ -208,8 +210,10 @@ class DetectorLosses:
         nobody = to_tensor(self._empty[some_of(len(self._empty), DETECTOR_BATCH - count, generator)])
         nobody, _ = scene_with_heads(nobody, torch.zeros(len(nobody), 4), generator)
         images = degraded(torch.cat([images, nobody]), generator)
-        with torch.autocast("cpu", torch.bfloat16):
-            found = [part.float() for part in self._model.raw(images)]
+        device = device_of(self._model)
+        boxes = boxes.to(device)
+        with half_precision(device):
+            found = [part.float() for part in self._model.raw(images.to(device))]
         scored, placed = zip(
             *(_detection_losses(part, boxes, stride) for part, stride in zip(found, STRIDES, strict=True)), strict=True
         )
@@ -234,7 +238,7 @@ def scene_with_heads(images: Tensor, boxes: Tensor, generator: torch.Generator) 
 def _detection_losses(found: Tensor, boxes: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     """Focal loss of one stride's scores over all pictures, and IoU loss of the boxes at the places that are right."""
     rows, columns = found.shape[-2:]
-    y, x = (torch.arange(size) * float(stride) for size in (rows, columns))
+    y, x = (torch.arange(size, device=found.device) * float(stride) for size in (rows, columns))
     sides = (boxes[:, 2] - boxes[:, 0])[:, None, None]
     smallest = max([0.0, *(limit for other, limit in _LARGEST.items() if other < stride)])
     mine = (sides > smallest) & (sides <= _LARGEST[stride])
@@ -242,7 +246,7 @@ def _detection_losses(found: Tensor, boxes: Tensor, stride: int) -> tuple[Tensor
     near_x = (x[None, None, :] - middle[:, 0, None, None]).abs() <= stride * 0.75
     near_y = (y[None, :, None] - middle[:, 1, None, None]).abs() <= stride * 0.75
     right = near_x & near_y & mine
-    wanted = torch.zeros(found.shape[0], rows, columns)
+    wanted = torch.zeros(found.shape[0], rows, columns, device=found.device)
     wanted[: len(boxes)] = right.float()
     score = _focal(found[:, 0], wanted)
     corners = torch.stack(
@@ -283,6 +287,6 @@ def _points(distances: Tensor) -> Tensor:
 def _with_margin(one: Tensor, other: Tensor, scale: Tensor) -> Tensor:
     """`contrast` with the right pair's cosine lowered by a margin, so that it must win clearly."""
     one, other = functional.normalize(one), functional.normalize(other)
-    cosines = one @ other.T - _MARGIN * torch.eye(len(one))
-    logits, right = cosines * scale.exp().clamp(max=60), torch.arange(len(one))
+    cosines = one @ other.T - _MARGIN * torch.eye(len(one), device=one.device)
+    logits, right = cosines * scale.exp().clamp(max=60), torch.arange(len(one), device=one.device)
     return (functional.cross_entropy(logits, right) + functional.cross_entropy(logits.T, right)) / 2

@@ -15,6 +15,7 @@ from steps.studio.models.drawing_lots import some_of
 from steps.studio.models.heads import cut_out, degraded, moved
 from steps.studio.models.nets import ChannelNorm, Glances, Pyramid
 from steps.studio.models.poses import JOINTS, joints_of
+from steps.studio.models.precision import device_of, half_precision
 from steps.studio.models.renders import Renders
 from steps.studio.models.tensors import to_tensor
 from steps.studio.models.training import Losses, Schedule
@@ -77,10 +78,11 @@ class ReaderLosses:
         windows = moved(whole, 0.04, generator)
         images = degraded(cut_out(images, windows, domain.SIZE), generator)
         wanted = _in_windows(joints_in(indices), windows)
-        with torch.autocast("cpu", torch.bfloat16):
-            reading = self._model(images)
+        device = device_of(self._model)
+        with half_precision(device):
+            reading = self._model(images.to(device))
         named = naming_loss(reading.told.float(), indices, BATCH)
-        placed = joint_errors(reading.joints, wanted).mean()
+        placed = joint_errors(reading.joints, wanted.to(device)).mean()
         return {"loss": named + 0.05 * placed, "named": named, "pixels": placed.detach()}
 
 
@@ -111,8 +113,8 @@ def _middles(maps: Tensor, size: int) -> Tensor:
     """The mean place of each map (N, J, h, w) under its softmax, (N, J, 2), in pixels of an image `size` wide and high."""
     rows, columns = maps.shape[-2:]
     weights = maps.float().flatten(2).softmax(dim=-1).unflatten(2, (rows, columns))
-    x = (weights.sum(dim=-2) * (torch.arange(columns) + 0.5)).sum(dim=-1) * size / columns
-    y = (weights.sum(dim=-1) * (torch.arange(rows) + 0.5)).sum(dim=-1) * size / rows
+    x = (weights.sum(dim=-2) * (torch.arange(columns, device=maps.device) + 0.5)).sum(dim=-1) * size / columns
+    y = (weights.sum(dim=-1) * (torch.arange(rows, device=maps.device) + 0.5)).sum(dim=-1) * size / rows
     return torch.stack([x, y], dim=-1)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +21,42 @@ CHUNK = 512
 Rows = NDArray[Any]
 
 
-def draw_chunks(folder: Path, split: str, count: int) -> Iterator[int]:
+def draw_chunks(folder: Path, split: str, count: int, processes: int = 1) -> Iterator[int]:
     """Draw what is missing of a split's first `count` pictures; yields the number of pictures after each file."""
-
-    def drawn(indices: Sequence[int]) -> Rows:
-        return np.stack([np.asarray(domain.picture(split, index).draw()) for index in indices])
-
-    yield from make_chunks(folder / split, count, drawn)
+    yield from make_chunks(folder / split, count, partial(_pictures, split), processes)
 
 
-def draw_empty_chunks(folder: Path, split: str, count: int) -> Iterator[int]:
+def draw_empty_chunks(folder: Path, split: str, count: int, processes: int = 1) -> Iterator[int]:
     """Draw what is missing of the first `count` places with nobody in them."""
-
-    def drawn(indices: Sequence[int]) -> Rows:
-        return np.stack([np.asarray(domain.empty_place(split, index)) for index in indices])
-
-    yield from make_chunks(folder / f"{split}-empty", count, drawn)
+    yield from make_chunks(folder / f"{split}-empty", count, partial(_places, split), processes)
 
 
-def make_chunks(folder: Path, count: int, make: Callable[[Sequence[int]], Rows]) -> Iterator[int]:
+def make_chunks(folder: Path, count: int, make: Callable[[range], Rows], processes: int = 1) -> Iterator[int]:
     """Make what is missing of `count` rows; `make` gives the rows of some indices. Yields the rows there are after each file."""
-    for start in range(0, count, CHUNK):
-        stop = min(count, start + CHUNK)
-        path = folder / f"{start // CHUNK:04d}.npy"
-        if not path.is_file():
-            buffer = io.BytesIO()
-            np.save(buffer, make(range(start, stop)))
-            files.write_bytes(path, buffer.getvalue())
-        yield stop
+    parts = [range(start, min(count, start + CHUNK)) for start in range(0, count, CHUNK)]
+    write = partial(_write_chunk, folder, make)
+    if processes == 1:
+        yield from map(write, parts)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(write, parts)
+
+
+def _write_chunk(folder: Path, make: Callable[[range], Rows], part: range) -> int:
+    path = folder / f"{part.start // CHUNK:04d}.npy"
+    if not path.is_file():
+        buffer = io.BytesIO()
+        np.save(buffer, make(part))
+        files.write_bytes(path, buffer.getvalue())
+    return part.stop
+
+
+def _pictures(split: str, indices: range) -> Rows:
+    return np.stack([np.asarray(domain.picture(split, index).draw()) for index in indices])
+
+
+def _places(split: str, indices: range) -> Rows:
+    return np.stack([np.asarray(domain.empty_place(split, index)) for index in indices])
 
 
 class Renders:

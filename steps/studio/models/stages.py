@@ -38,6 +38,8 @@ class Work:
         folder: Keeps everything that stages leave.
         seed: Draws weights, batches and noise.
         effort: 1 for the real thing; less makes fewer steps and pictures, to try the recipe out.
+        device: Where models learn: "cpu", "cuda".
+        threads: Processor threads, or processes that draw.
         stop: Asked between steps.
         log: Told how it goes.
     """
@@ -45,6 +47,8 @@ class Work:
     folder: Path
     seed: int = 0
     effort: float = 1.0
+    device: str = "cpu"
+    threads: int = 1
     stop: Stop | None = None
     log: logging.Logger = logging.getLogger("callsheet")
 
@@ -83,6 +87,7 @@ class Work:
     def train(self, name: str, module: nn.Module, loss_of: LossOf, schedule: Schedule) -> None:
         """Train a part from its checkpoint to its end, and put the moving average in its place."""
         path, plan = self.folder / "checkpoints" / f"{name}.safetensors", self.steps(schedule)
+        module.to(self.device)
         for step, told in train(module, loss_of, plan, path, seed=self.seed):
             figures = ", ".join(f"{key} {value:.4g}" for key, value in told.items())
             self.log.info("%s: step %d of %d: %s", name, step, plan.steps, figures)
@@ -110,9 +115,11 @@ def draw(work: Work) -> None:
     folder = work.folder / "renders"
     sizes = {"train": PEOPLE, "test": TEST_PEOPLE, "stranger": STRANGERS}
     for split, people in sizes.items():
-        work.go_through(f"{split} pictures", draw_chunks(folder, split, work.count(people * domain.RENDERS)))
+        work.go_through(
+            f"{split} pictures", draw_chunks(folder, split, work.count(people * domain.RENDERS), work.threads)
+        )
     for split, count in (("train", EMPTY), ("test", TEST_EMPTY)):
-        work.go_through(f"{split} empty places", draw_empty_chunks(folder, split, work.count(count)))
+        work.go_through(f"{split} empty places", draw_empty_chunks(folder, split, work.count(count), work.threads))
 
 
 def train_vae(work: Work) -> None:
@@ -123,7 +130,7 @@ def train_vae(work: Work) -> None:
     work.train("vae", module, vae.VaeLosses(module, renders), vae.SCHEDULE)
     images = to_tensor(renders[range(0, len(renders), max(1, len(renders) // _MEASURED))])
     with torch.no_grad():
-        means = torch.cat([module.encode(part).latent_dist.mean for part in images.split(64)])
+        means = torch.cat([module.encode(part.to(work.device)).latent_dist.mean for part in images.split(64)])
     vae.normalise_latents(module, means)
     work.finish("vae", module)
 
@@ -230,7 +237,7 @@ def finished_diffusion(work: Work) -> diffusion.DiffusionInTraining:
 
 def _filled(module: nn.Module, work: Work, name: str) -> nn.Module:
     module.load_state_dict(work.finished(name))
-    return control.frozen(module)
+    return control.frozen(module).to(work.device)
 
 
 def _in_memory_order(module: nn.Module) -> nn.Module:
@@ -251,6 +258,7 @@ def finished_parts(work: Work) -> Parts:
     Raises:
         UserError: A stage has not ended.
     """
+    work = replace(work, device="cpu")
     model = finished_diffusion(work)
     return Parts(
         vae=finished_vae(work),

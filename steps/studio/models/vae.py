@@ -12,11 +12,12 @@ from torch.nn import functional
 from steps.studio.models import domain
 from steps.studio.models.drawing_lots import some_of
 from steps.studio.models.heads import head_box
+from steps.studio.models.precision import device_of, half_precision
 from steps.studio.models.renders import Renders
 from steps.studio.models.tensors import to_tensor
 from steps.studio.models.training import Losses, Schedule
 
-SCHEDULE = Schedule(steps=16_000, rate=2e-3, warm_up=100, averaging=0.999)
+SCHEDULE = Schedule(steps=10_000, rate=2e-3, warm_up=100, averaging=0.999)
 BATCH = 8
 FACE_WEIGHT = 2.0
 
@@ -47,12 +48,13 @@ class VaeLosses:
     def __call__(self, step: int, generator: torch.Generator) -> Losses:  # noqa: ARG002 - the loop's
         """The losses of one batch."""
         indices = some_of(len(self._renders), BATCH, generator)
-        images = to_tensor(self._renders[indices])
-        with torch.autocast("cpu", torch.bfloat16):
+        device = device_of(self._vae)
+        images = to_tensor(self._renders[indices]).to(device)
+        with half_precision(device):
             code = self._vae.encode(images).latent_dist
-            noise = torch.randn(code.mean.shape, generator=generator)
+            noise = torch.randn(code.mean.shape, generator=generator).to(device)
             remade = self._vae.decode(code.mean + code.std * noise).sample
-        return _losses(remade.float(), images, face_weights(indices), code.mean.float(), code.logvar.float())
+        return _losses(remade.float(), images, face_weights(indices).to(device), code.mean.float(), code.logvar.float())
 
 
 def face_weights(indices: Sequence[int], split: str = "train") -> Tensor:

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import random
 import re
+from pathlib import Path
 
 import numpy as np
+import pytest
 
-from steps.studio.models import captions, domain, labels
+from runner.errors import UserError
+from steps.studio.models import captions, domain, labels, renders
 from steps.studio.models.poses import JOINTS, joints_of, library_pose, pose_picture
 from steps.studio.world import Shot
 
@@ -94,3 +97,24 @@ def test_a_pose_picture_has_each_limb_where_the_figure_has_it() -> None:
 def test_poses_of_the_library_differ_by_gesture() -> None:
     poses = {gesture: np.asarray(library_pose(Shot("full", gesture))) for gesture in domain.GESTURES}
     assert len({pose.tobytes() for pose in poses.values()}) == len(poses)
+
+
+def test_pictures_are_drawn_once_and_by_any_number_of_processes_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renders, "CHUNK", 8)
+    assert list(renders.draw_chunks(tmp_path / "one", "train", 20)) == [8, 16, 20]
+    first = tmp_path / "one" / "train" / "0000.npy"
+    first.unlink()
+    kept = (tmp_path / "one" / "train" / "0001.npy").stat().st_mtime_ns
+    list(renders.draw_chunks(tmp_path / "one", "train", 20))
+    assert first.is_file()
+    assert (tmp_path / "one" / "train" / "0001.npy").stat().st_mtime_ns == kept
+    rows = renders.Renders(tmp_path / "one", "train")
+    assert len(rows) == 20
+    assert np.array_equal(rows[[3, 17]][1], np.asarray(domain.picture("train", 17).draw()))
+    monkeypatch.undo()
+    assert list(renders.draw_chunks(tmp_path / "two", "train", 20, processes=2)) == [20]
+    assert np.array_equal(renders.Renders(tmp_path / "two", "train")[[3]], rows[[3]])
+    with pytest.raises(UserError, match="run the recipe's earlier stages first"):
+        renders.Renders(tmp_path / "nothing", "train")
