@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from runner import files
 from runner.errors import ItemError
@@ -15,7 +15,7 @@ from runner.step import Outcome, StepContext
 from steps.balancing import Target
 from steps.distributions import bars, off, trend_of
 from steps.library import composites, layout, pictures, training
-from steps.library.balances import PlannedBalance
+from steps.library.balances import Leaving, PlannedBalance
 from steps.library.composites import Cell
 from steps.library.history import History
 from steps.library.journal import ActionRecord, Arrival
@@ -69,18 +69,20 @@ def executed(action: PlannedBalance, record: ActionRecord, *, done: bool) -> Exe
         record: As the journal has it.
         done: Whether it was carried out.
     """
-    deleted = {PurePosixPath(path).name for path in _paths(record)}
     short = short_of(action, record.arrivals) if done else {}
+    stays = spared(action, short)
+    gone = [image for image in action.goes if image.number not in stays]
+    placed = tuple(_placed(action, record)) if done else ()
     return Executed(
         actor_id=action.actor_id,
         actor_name=action.actor_name,
         id=record.id,
         done=done,
-        deleted=tuple(sorted(deleted)),
+        deleted=tuple(image.file for image in gone),
         objects=len(record.keys),
-        placed=tuple(_placed(action, record)),
+        placed=placed,
         short=short,
-        left=_left(action, deleted, short) if done else dict(action.before),
+        left=_left(action, gone, stays, placed) if done else dict(action.before),
     )
 
 
@@ -88,6 +90,21 @@ def short_of(action: PlannedBalance, arrivals: Sequence[Arrival]) -> dict[str, i
     """Images that were to come and are not among the arrivals, by class."""
     slots = {arrival.slot for arrival in arrivals}
     return dict(Counter(new.kind for slot, new in enumerate(action.comes) if slot not in slots))
+
+
+def spared(action: PlannedBalance, short: Mapping[str, int]) -> set[int]:
+    """Images that stay because what was to replace them did not pass: poor ones of their class are better than none."""
+    numbers: set[int] = set()
+    for kind, count in short.items():
+        poor = [image for image in action.goes if image.condemned and image.kind == kind and image.quality > 0]
+        best = sorted(poor, key=lambda image: -image.quality)[:count]
+        numbers |= {image.number for image in best}
+    return numbers
+
+
+def at_target(action: PlannedBalance, done: Executed) -> bool:
+    """Whether an actor is balanced now."""
+    return Target(action.target, action.tolerance).met_by(done.left)
 
 
 class BalanceReport:
@@ -132,7 +149,8 @@ class BalanceReport:
             headline = "Nothing to do."
         elif acted:
             moved = f"{counted(gone, 'image')} in the trash, {came} made, {failed} failed"
-            headline = f"{len(outcomes) - failed} of {counted(len(outcomes), 'actor')} balanced: {moved}."
+            balanced = sum(at_target(self._actions[one.actor_name], one) for one in results)
+            headline = f"{balanced} of {counted(len(outcomes), 'actor')} balanced: {moved}."
             if results:
                 headline += f" Take it back: callsheet undo {os.path.relpath(self._context.run)}"
         else:
@@ -165,7 +183,7 @@ class BalanceReport:
         return Entry(
             outcome.key,
             outcome.key,
-            badge=SHORT if became.short else BALANCED,
+            badge=BALANCED if at_target(action, became) else SHORT,
             notes=notes,
             pictures=[*self._composite_shown(became), *self._new_shown(became)],
             bars=bars(target, action.before, became.left),
@@ -195,11 +213,6 @@ class BalanceReport:
                 )
 
 
-def _paths(record: ActionRecord) -> Iterator[str]:
-    yield from (file.path for file in record.files)
-    yield from (key.key for key in record.keys)
-
-
 def _placed(action: PlannedBalance, record: ActionRecord) -> Iterator[Placed]:
     for arrival in record.arrivals:
         new, made = action.comes[arrival.slot], arrival.made
@@ -207,12 +220,16 @@ def _placed(action: PlannedBalance, record: ActionRecord) -> Iterator[Placed]:
             yield Placed(new.file, new.kind, made.sha256, made.seed, made.model, arrival.attempts + 1)
 
 
-def _left(action: PlannedBalance, deleted: Collection[str], short: Mapping[str, int]) -> dict[str, int]:
-    """Usable images by class, as they are afterwards."""
-    after = Counter(action.after)
-    after.subtract(short)
-    after.update(image.kind for image in action.goes if image.file not in deleted and image.kind)
-    return {kind: count for kind, count in after.items() if count > 0}
+def _left(
+    action: PlannedBalance, gone: Sequence[Leaving], stays: Collection[int], placed: Sequence[Placed]
+) -> dict[str, int]:
+    """Usable images by class, as they are afterwards: counted from what was done, for a person may have cut the plan down."""
+    left = Counter(action.before)
+    # Condemned ones were not counted as usable; those that had to stay are used after all.
+    left.subtract(image.kind for image in gone if not image.condemned and image.kind)
+    left.update(image.kind for image in action.goes if image.number in stays and image.kind)
+    left.update(new.kind for new in placed)
+    return {kind: count for kind, count in left.items() if count > 0}
 
 
 def _cells(paths: Sequence[Path]) -> Iterator[Cell]:

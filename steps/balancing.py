@@ -158,9 +158,8 @@ def _excess(kind: str, images: Sequence[Rated], target: Target) -> list[Going]:
         raise OutOfReach(
             f"{len(images) - len(free)} images of class {kind} serve as the base image and must stay, and the target has room for {wanted}"
         )
-    kept = {image.quality for image in free[excess:]}
     there = f"{len(images)} of class {kind} where {wanted} are wanted"
-    return [Going(image.number, f"{there}: {_rank(image, kept)}") for image in free[:excess]]
+    return [Going(image.number, f"{there}: {_rank(image, free[excess:])}") for image in free[:excess]]
 
 
 def _why_condemned(image: Rated, target: Target) -> str:
@@ -171,7 +170,10 @@ def _why_condemned(image: Rated, target: Target) -> str:
     return f"its quality is {image.quality}, below the least of {target.min_quality}"
 
 
-def _rank(image: Rated, kept: set[int]) -> str:
-    if image.quality in kept:
+def _rank(image: Rated, kept: Sequence[Rated]) -> str:
+    alike = [other for other in kept if other.quality == image.quality]
+    if not alike:
+        return f"quality {image.quality}, the lowest"
+    if all(image.at < other.at for other in alike):
         return f"quality {image.quality}, and older than those of it that stay"
-    return f"quality {image.quality}, the lowest"
+    return f"quality {image.quality}, and of the lowest number among as old ones of it"

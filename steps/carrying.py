@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +49,7 @@ class Carrier:
                 files.locked(own / "lock", f"another run changes {self._context.data} at this moment: wait for it")
             )
             sweep_own(self._context.data)
+            self.replacement.sweep_staging()
 
     def let_go(self) -> None:
         """Let go of the library."""
@@ -97,19 +98,20 @@ class Carrier:
             self.warn(f"{passed} of the plan passed over: carried out before, by {min(others.values())}")
         return left
 
-    def check_share(self, plan: str, going: set[Path], *, force: bool) -> None:
+    def check_share(self, plan: str, going: set[Path], *, force: bool, beside: Collection[Path] = ()) -> None:
         """More than half of a library goes only by force.
 
         Args:
             plan: The plan's file.
             going: The files that go.
             force: Let it.
+            beside: What belongs to the library and is not on the disk (objects of its mirror, as their paths would be).
 
         Raises:
             UserError: More than half would go.
         """
         # Those that an earlier try has moved already count as there, or what was a small share would grow as it is carried out.
-        there = going | {path for path in (self._context.data / "actors").rglob("*") if path.is_file()}
+        there = going | set(beside) | {path for path in (self._context.data / "actors").rglob("*") if path.is_file()}
         if len(going) > LARGEST_SHARE * len(there) and not force:
             self._refuse(
                 f"{len(going)} of the library's {len(there)} files would go to the trash, more than half: "

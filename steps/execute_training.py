@@ -15,13 +15,13 @@ from runner.report_parts import counted, write_part
 from runner.step import Item, Outcome, Results, StepContext
 from steps import judging, rating
 from steps.backends.protocols import ImageMaker, Vision
-from steps.balanced import BalanceReport, Executed, executed, short_of
+from steps.balanced import BalanceReport, Executed, at_target, executed, short_of, spared
 from steps.carrying import Carrier
 from steps.library import addresses, layout, legacy, pictures, training
 from steps.library.actors import Actor, Library
 from steps.library.balances import Coming, Leaving, PlannedBalance, read_balance_plan
 from steps.library.history import LEFT, History
-from steps.library.journal import DONE, ActionRecord, Arrival, Rewrite
+from steps.library.journal import DONE, ActionRecord, Arrival, Rewrite, rewrite_of
 from steps.library.mirror import Storage
 from steps.library.pictures import Picture
 from steps.library.plans import PlannedFile
@@ -37,7 +37,9 @@ class ExecuteTrainingParams:
 
     plan: str = param(help="balance_plan.json of a plan_training step")
     attempts: int = param(3, help="images made until one is of its class and good enough", check=at_least(1))
-    accept_quality: int = param(5, help="least quality of a new image, 1 to 10", check=between(1, 10))
+    accept_quality: int = param(
+        5, help="least quality of a new image, 1 to 10; never less than the plan's min_quality", check=between(1, 10)
+    )
     classes: list[str] = param(list(rating.DEFAULT_CLASSES), help="classes that the vision backend tells apart")
     prompt: str = param(rating.PROMPT, help="what the vision backend is asked about a new image")
     asks: int = param(2, help="questions until an answer makes sense", check=at_least(1))
@@ -83,14 +85,18 @@ class ExecuteTraining:
         actions = {action.actor_name: action for action in plan.actions}
         ids = {name: action.id_in(plan.id) for name, action in actions.items()}
         self._chosen |= {name: actions[name] for name in self._carrier.unused(self._params.plan, plan.id, ids)}
-        going = {
-            layout.training_folder(self._context.data, name) / image.file
-            for name, action in self._chosen.items()
-            for image in action.goes
-            if image.sha256 is not None
-        }
-        self._carrier.check_share(self._params.plan, going, force=self._params.force)
+        self._check_share()
         return [Item(name, action, (plan.id, action)) for name, action in self._chosen.items()]
+
+    def _check_share(self) -> None:
+        """Images that only the mirror has count like files; it is listed where some of them go."""
+        going, in_mirror = set(), False
+        for name, action in self._chosen.items():
+            going |= {layout.training_folder(self._context.data, name) / image.file for image in action.goes}
+            in_mirror = in_mirror or any(image.sha256 is None for image in action.goes)
+        stored = self._storage.inventory(PurePosixPath("actors")) if in_mirror else ()
+        beside = [self._context.data / item.key for item in stored if item.key.parent.name == "training_data"]
+        self._carrier.check_share(self._params.plan, going, force=self._params.force, beside=beside)
 
     def process(self, action: PlannedBalance) -> Executed:
         """Carry out, or preview, one actor's balance; goes on where an earlier try was cut off."""
@@ -130,8 +136,11 @@ class ExecuteTraining:
             "results": [_row(outcome, became[outcome.key]) for outcome in outcomes],
         }
         files.write_json(self._context.out / EXECUTED, document)
-        self._unbalanced = sum(outcome.result is None or not outcome.result.done for outcome in outcomes)
+        self._unbalanced = sum(not self._is_balanced(outcome.result) for outcome in outcomes)
         write_part(self._context.out, self._report.part(outcomes, became, self._carrier.warnings))
+
+    def _is_balanced(self, result: Executed | None) -> bool:
+        return result is not None and result.done and at_target(self._chosen[result.actor_name], result)
 
     def gate(self) -> str | None:
         """What a run with gate=true exits 4 for."""
@@ -175,11 +184,17 @@ class ExecuteTraining:
             raise ItemError(f"{manifest} has changed since the plan was made: make a new plan")
         there = {path.name for path in training.images_on_disk(self._context.data, actor)}
         seen = {*action.stays, *(image.file for image in action.goes if image.sha256 is not None)}
-        if there != seen:
-            changed = ", ".join(sorted(there ^ seen)[:3])
-            raise ItemError(f"{changed} came or went since the plan was made: make a new plan")
+        if unnamed := sorted(there - seen):
+            raise ItemError(
+                f"{', '.join(unnamed[:3])}: the plan names them neither under stays nor under delete: put them under stays to keep "
+                "them, or make a new plan"
+            )
+        if gone := sorted(seen - there):
+            raise ItemError(f"{', '.join(gone[:3])} went since the plan was made: make a new plan")
         if action.base is not None:
             self._reference(action.base)
+        # What could not be written again is found out before anything is made.
+        legacy.current(self._context.data, actor, self._context.hashes).text()
 
     def _reference(self, base: tuple[str, str]) -> Picture:
         """The base image as the plan saw it."""
@@ -197,20 +212,22 @@ class ExecuteTraining:
         Raises:
             NonePassed: Not one did.
         """
-        reasons = []
+        faults: list[ItemError] = []
         for arrival in record.arrivals:
             if arrival.passed and self._carrier.replacement.waits(record, arrival):
                 continue
             try:
                 record = self._maker.make(record, arrival, self._order(action, record, action.comes[arrival.slot]))
-            except NonePassed as error:
-                record = error.record
-                reasons.append(f"{arrival.path}: {error.reasons}")
+            except ItemError as error:
+                # What was made and paid for besides is not lost by it.
+                record = error.record if isinstance(error, NonePassed) else record
+                faults.append(error)
                 self._context.log.warning("%s: %s: %s", self._context.label, arrival.path, error)
         arrivals = tuple(arrival for arrival in record.arrivals if arrival.made is not None and arrival.passed)
-        if action.comes and not arrivals:
-            raise NonePassed(self._params.attempts, "; ".join(reasons) or "tried before", record)
-        stays = _spared(action, short_of(action, arrivals))
+        if faults and not arrivals:
+            other = next((fault for fault in faults if not isinstance(fault, NonePassed)), None)
+            raise other or NonePassed(self._params.attempts, "; ".join(_reasons(faults)), record)
+        stays = spared(action, short_of(action, arrivals))
         goes = [image for image in action.goes if image.number not in stays]
         return replace(
             record,
@@ -230,13 +247,13 @@ class ExecuteTraining:
                 others[sha256] = file
         return Order(
             make=new.make,
-            look=self._look_for(new.kind, others),
+            look=self._look_for(new.kind, max(self._params.accept_quality, action.min_quality), others),
             attempts=self._params.attempts,
             facts={**judging.facts_of(actor), "class": new.kind},
             reference=self._reference(action.base),
         )
 
-    def _look_for(self, kind: str, others: Mapping[str, str]) -> Callable[[Picture], str | None]:
+    def _look_for(self, kind: str, least: int, others: Mapping[str, str]) -> Callable[[Picture], str | None]:
         """The look that every training image gets, at this one alone."""
         params = self._params
 
@@ -246,8 +263,8 @@ class ExecuteTraining:
             seen = rating.rate_one(self._vision, picture, params.classes, params.prompt, params.asks)
             if seen.kind != kind:
                 return f"looks {seen.kind}, not {kind}"
-            if seen.quality < params.accept_quality:
-                return f"quality {seen.quality}, below {params.accept_quality}"
+            if seen.quality < least:
+                return f"quality {seen.quality}, below {least}"
             return None
 
         return look
@@ -255,12 +272,10 @@ class ExecuteTraining:
     def _rewrite(self, action: PlannedBalance, goes: Sequence[Leaving], arrivals: Sequence[Arrival]) -> Rewrite | None:
         """The manifest without what goes and with what comes."""
         root, actor = self._context.data, self._actor(action)
-        path = training.manifest_path(root, actor.name)
-        before = path.read_text("utf-8") if path.is_file() else None
         manifest = legacy.current(root, actor, self._context.hashes)
         new = [self._entry_of(action.comes[arrival.slot], arrival) for arrival in arrivals]
         after = manifest.changed(without=[image.file for image in goes], plus=new).text()
-        return None if after == before else Rewrite(path.relative_to(root).as_posix(), before, after)
+        return rewrite_of(root, training.manifest_path(root, actor.name), after)
 
     def _entry_of(self, new: Coming, arrival: Arrival) -> TrainingImage:
         made = arrival.made
@@ -295,21 +310,15 @@ class ExecuteTraining:
         return executed(action, known[1], done=True)
 
 
+def _reasons(faults: Sequence[ItemError]) -> Iterator[str]:
+    yield from (fault.reasons if isinstance(fault, NonePassed) else str(fault) for fault in faults)
+
+
 def _planned_files(name: str, goes: Sequence[Leaving]) -> Iterator[PlannedFile]:
     folder = addresses.folder_of(name)
     for image in goes:
         if image.sha256 is not None and image.size is not None:
             yield PlannedFile(str(folder / image.file), image.sha256, image.size)
-
-
-def _spared(action: PlannedBalance, short: Mapping[str, int]) -> set[int]:
-    """Images that stay because what was to replace them did not pass: poor ones of their class are better than none."""
-    spared: set[int] = set()
-    for kind, count in short.items():
-        poor = [image for image in action.goes if image.condemned and image.kind == kind and image.quality > 0]
-        best = sorted(poor, key=lambda image: -image.quality)[:count]
-        spared |= {image.number for image in best}
-    return spared
 
 
 def _row(outcome: Outcome[Executed], became: Executed | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from runner import files
-from runner.errors import ItemError, Refused
+from runner.errors import BadAnswer, ItemError, Refused
 from runner.failpoints import failpoint
 from runner.operations import Operations
 from runner.run import now
@@ -117,7 +117,11 @@ class Maker:
 
     def _look(self, record: ActionRecord, arrival: Arrival, order: Order) -> None:
         assert arrival.made is not None
-        fault = order.look(pictures.load(self._replacement.staged(record.id, arrival)))
+        try:
+            fault = order.look(pictures.load(self._replacement.staged(record.id, arrival)))
+        except (BadAnswer, Refused) as error:
+            # Nobody can say that it is good; another one may be judged.
+            fault = f"could not be judged: {error}"
         if fault is not None:
             raise NotGood(f"seed {arrival.made.seed}: {fault}")
         self._operations.record(

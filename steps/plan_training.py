@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ from steps.balancing import Balance, OutOfReach, Rated, balance
 from steps.distributions import bars, evaluation_document, off, trend_of
 from steps.library import addresses, layout, legacy, training
 from steps.library.actors import Actor, Library
+from steps.library.addresses import Claim
 from steps.library.balances import PLAN, VERSION, Coming, Leaving, PlannedBalance
 from steps.library.evaluations import Evaluation, read_evaluations
 from steps.library.history import History
@@ -31,7 +33,7 @@ from steps.library.plans import Making, PlannedKey, library_id
 from steps.library.prompts import PromptBook
 from steps.library.thumbnails import thumbnail
 from steps.library.training import TrainingManifest
-from steps.targets import Targets, Wanted
+from steps.targets import Targets, Wanted, weights
 
 BALANCED = Badge("balanced", "balanced", "✓", "good")
 UNBALANCED = Badge("out_of_balance", "out of balance", "⇄", "change")
@@ -49,6 +51,7 @@ class PlanTrainingParams:
     targets: dict[str, float] | None = param(
         None,
         help="weight of each class, made whole numbers by largest remainder; null is photorealistic 65, bw_stylized 20, color_stylized 15",
+        check=weights,
     )
     tolerance: float = param(
         10.0, help="percentage points that a class's share may differ while the total is right", check=between(0, 100)
@@ -98,21 +101,26 @@ class PlanTraining:
         self._unseen = [row for row in evaluations if row.error is not None]
         self._rows = [row for row in evaluations if row.error is None]
         self._book = PromptBook.read(params.prompts)
-        weights = WEIGHTS if params.targets is None else params.targets
-        wanted = Wanted(params.total, weights, params.tolerance, params.min_quality)
+        chosen = WEIGHTS if params.targets is None else params.targets
+        wanted = Wanted(params.total, chosen, params.tolerance, params.min_quality)
         self._targets = Targets(wanted, params.per, self._library, context.label)
+        self._bases: frozenset[Path] = frozenset()
+        self._claims: Mapping[PurePosixPath, Collection[Claim]] = {}
         self._out_of_balance = 0
 
     def items(self) -> Sequence[Item[Evaluation]]:
         """One item for each actor that was evaluated.
 
         Raises:
-            UserError: A target's class has no prompts.
+            UserError: A target's class has no prompts, and images are to be made.
         """
-        if unknown := sorted(self._targets.classes() - set(self._book.classes)):
+        unknown = sorted(self._targets.classes() - set(self._book.classes))
+        if unknown and self._context.execute:
             raise UserError(
                 f"{self._context.label}.targets: {', '.join(unknown)}: no prompts for this class in {self._book.path}: add them there"
             )
+        self._bases = self._base_images()
+        self._claims = addresses.claimed_by(self._storage, self._context.data, self._library.actors())
         return [Item(row.actor_name, row, (row,)) for row in self._rows]
 
     def process(self, row: Evaluation) -> Planned:
@@ -120,7 +128,7 @@ class PlanTraining:
         actor = self._actor(row.actor_name)
         self._check_there(actor, row)
         base = self._base(actor)
-        done = self._balance(row, actor.id, base)
+        done = self._balance(row, actor)
         return self._planned(actor, row, done, base)
 
     def finish(self, results: Results[Planned]) -> None:
@@ -180,9 +188,21 @@ class PlanTraining:
     def _base(self, actor: Actor) -> Path | None:
         return self._library.base_image(actor, self._context.hashes)
 
-    def _balance(self, row: Evaluation, actor_id: int, base: Path | None) -> Balance:
+    def _base_images(self) -> frozenset[Path]:
+        """Everybody's base images that lie among training images, perhaps another actor's: they may not go."""
+        found = set()
+        for actor in self._library.actors():
+            with contextlib.suppress(ItemError):
+                base = self._base(actor)
+                if base is not None and "training_data" in base.parts:
+                    found.add(base.resolve())
+        return frozenset(found)
+
+    def _balance(self, row: Evaluation, actor: Actor) -> Balance:
+        folder = layout.training_folder(self._context.data, actor.name).resolve()
+        staying = {path.name for path in self._bases if path.parent == folder}
         try:
-            return balance(_rated(row, base), self._targets.of(actor_id))
+            return balance(_rated(row, staying), self._targets.of(actor.id))
         except OutOfReach as error:
             raise ItemError(
                 f"the target can't be reached: {error}: give this actor another base image or target"
@@ -194,7 +214,10 @@ class PlanTraining:
         objects = addresses.of_actor(self._storage, actor.name)
         goes, notes = self._going(row, done, manifest, objects)
         gone = {image.file for image in goes}
-        names = {*(image.file for image in row.images), *(image.file for image in manifest.images)}
+        folder = layout.training_folder(root, actor.name)
+        # Also what is no plain file: nothing can come where a link or a folder stands.
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        names |= {*(image.file for image in row.images), *(image.file for image in manifest.images)}
         taken = [image.prompt for image in manifest.images if image.prompt and image.file not in gone]
         comes, more = self._coming(actor, done.comes, names | {key.name for key in objects}, taken)
         plan = PlannedBalance(
@@ -204,6 +227,7 @@ class PlanTraining:
             {kind: count for kind, count in self._targets.of(actor.id).counts.items() if count},
             done.after,
             self._targets.of(actor.id).tolerance,
+            self._targets.of(actor.id).min_quality,
             self._reference(base) if comes else None,
             self._context.hashes.of(training.manifest_path(root, actor.name)),
             tuple(image.file for image in row.images if image.on_disk and image.file not in gone),
@@ -221,15 +245,23 @@ class PlanTraining:
     ) -> tuple[tuple[Leaving, ...], list[str]]:
         """The images that go, with what the mirror has of them."""
         whys, goes, notes = {going.number: going for going in done.goes}, [], []
+        keys: set[PurePosixPath] = set()
         for image in row.images:
             if (going := whys.get(image.number)) is None:
                 continue
             key = addresses.key_of(self._storage, manifest, image.file)
+            there = objects.get(key)
             if not key.is_relative_to(addresses.folder_of(manifest.actor_name)):
                 notes.append(
                     f"{image.file}: its URL leads to {key}, outside of this actor's folder: nothing is deleted there"
                 )
-            there = objects.get(key)
+            elif there is not None and (owner := self._owner(key, manifest, row, whys.keys())) is not None:
+                notes.append(f"{image.file}: {key} is the image of {owner} too: it is not deleted")
+                there = None
+            elif key in keys:
+                # Two images that go are one object.
+                there = None
+            keys.add(key)
             goes.append(
                 Leaving(
                     number=going.number,
@@ -244,6 +276,16 @@ class PlanTraining:
                 )
             )
         return tuple(goes), notes
+
+    def _owner(
+        self, key: PurePosixPath, manifest: TrainingManifest, row: Evaluation, going: Collection[int]
+    ) -> str | None:
+        """Who else has an object: an image of this actor that stays, or another actor."""
+        gone = {image.file for image in row.images if image.number in going}
+        own = {*(image.file for image in row.images), *(image.file for image in manifest.images)} - gone
+        staying = next((file for file in sorted(own) if addresses.key_of(self._storage, manifest, file) == key), None)
+        others = {claim.actor_name for claim in self._claims.get(key, ())} - {manifest.actor_name}
+        return staying or min(others, default=None)
 
     def _coming(
         self, actor: Actor, wanted: Mapping[str, int], names: set[str], taken: Sequence[str]
@@ -391,7 +433,22 @@ def _acts(planned: Planned | None) -> bool:
     return planned is not None and bool(planned.plan.goes or planned.plan.comes)
 
 
-def _rated(row: Evaluation, base: Path | None) -> Iterator[Rated]:
+def _rated(row: Evaluation, staying: Collection[str]) -> Iterator[Rated]:
+    """The images for the planner.
+
+    Args:
+        row: What was seen.
+        staying: Files that serve as base images. Of exact copies such a one counts as the original; a broken one serves nobody.
+    """
+    stays = {image.number: image.on_disk and image.file in staying and image.kind is not None for image in row.images}
+    originals = {image.sha256: image for image in row.images if image.quality > 0}
+    kept = {image.sha256: image for image in row.images if stays[image.number]}
     for image in row.images:
-        stays = base is not None and image.on_disk and base.parts[-2:] == ("training_data", image.file)
-        yield Rated(image.number, image.kind, image.quality, image.made_at, image.problem, stays)
+        original, base = originals.get(image.sha256), kept.get(image.sha256)
+        quality, problem = image.quality, image.problem
+        if base is not None and original is not None and not stays[original.number]:
+            if image is base:
+                quality, problem = original.quality, ""
+            elif image is original:
+                quality, problem = 0, f"duplicate: the same file as number {base.number}, which serves as a base image"
+        yield Rated(image.number, image.kind, quality, image.made_at, problem, stays[image.number])

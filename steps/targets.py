@@ -13,6 +13,20 @@ from steps.library.actors import Library
 FIELDS = ("total", "targets", "tolerance", "min_quality")
 
 
+def weights(value: Any) -> str | None:
+    """A parameter's check: None, or a weight for each class."""
+    if value is None or (isinstance(value, Mapping) and _are_weights(value)):
+        return None
+    return "give a weight of 0 or more for each class, one of them more than 0"
+
+
+def overriding(value: Any) -> str | None:
+    """A parameter's check: a list of mappings as `Targets` takes them."""
+    if isinstance(value, Sequence) and not isinstance(value, str) and all(map(_is_entry, value)):
+        return None
+    return f"give a list, each with actors and any of {', '.join(FIELDS)}"
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a recipe says of a target: images in all, weight of each class, percentage points, least quality."""
@@ -75,7 +89,7 @@ def _checked(values: Mapping[str, Any], where: str) -> Wanted:
         raise UserError(
             f"{where}.targets = {targets!r}: give a weight for each class, as in {{photorealistic: 65, bw_stylized: 35}}"
         )
-    if not all(_number(weight, 0, 1e9) for weight in targets.values()) or not sum(targets.values()):
+    if not _are_weights(targets):
         raise UserError(
             f"{where}.targets = {dict(targets)!r}: weights are numbers of 0 or more, and one of them more than 0"
         )
@@ -90,6 +104,15 @@ def _checked(values: Mapping[str, Any], where: str) -> Wanted:
                 f"{where}.{name} = {value!r}: give {'a whole number' if whole else 'a number'} from {low} to {high}"
             )
     return Wanted(values["total"], dict(targets), values["tolerance"], values["min_quality"])
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and "actors" in entry and not {*entry} - {"actors", *FIELDS}
+
+
+def _are_weights(targets: Mapping[Any, Any]) -> bool:
+    named = all(isinstance(kind, str) and kind for kind in targets)
+    return named and all(_number(weight, 0, 1e9) for weight in targets.values()) and sum(targets.values()) > 0
 
 
 def _number(value: object, low: float, high: float) -> bool:

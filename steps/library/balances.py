@@ -54,6 +54,7 @@ SCHEMA: Mapping[str, Any] = {
                     "target": COUNTS,
                     "after": COUNTS,
                     "tolerance": {"type": "number", "minimum": 0, "maximum": 100},
+                    "min_quality": {"type": "integer", "minimum": 0, "maximum": 10},
                     "base_image": LOOKED_AT_SCHEMA,
                     "manifest_sha256": {"anyOf": [{"type": "null"}, SHA256]},
                     "stays": {"type": "array", "items": FILE},
@@ -137,6 +138,7 @@ class PlannedBalance:
         target: Images by class as they are to be.
         after: Images by class when all of it is done.
         tolerance: Percentage points that a class's share may differ.
+        min_quality: Images below it go in any case: a new one must be as good.
         base: The base image that new images stay true to (path and SHA-256); None where none is needed.
         manifest_sha256: Of manifest.json as the plan saw it; None where there was none.
         stays: Files of training images that stay: a plan is void once there are others.
@@ -150,6 +152,7 @@ class PlannedBalance:
     target: Mapping[str, int]
     after: Mapping[str, int]
     tolerance: float
+    min_quality: int
     base: tuple[str, str] | None
     manifest_sha256: str | None
     stays: tuple[str, ...]
@@ -169,6 +172,7 @@ class PlannedBalance:
             "target": dict(self.target),
             "after": dict(self.after),
             "tolerance": self.tolerance,
+            "min_quality": self.min_quality,
             "base_image": None if self.base is None else {"path": self.base[0], "sha256": self.base[1]},
             "manifest_sha256": self.manifest_sha256,
             "stays": list(self.stays),
@@ -234,6 +238,7 @@ def _action(row: Mapping[str, Any]) -> PlannedBalance:
         target=row.get("target", {}),
         after=row.get("after", {}),
         tolerance=row.get("tolerance", 0.0),
+        min_quality=row.get("min_quality", 0),
         base=None if base is None else (base["path"], base["sha256"]),
         manifest_sha256=row["manifest_sha256"],
         stays=tuple(row["stays"]),

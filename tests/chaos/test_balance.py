@@ -125,6 +125,7 @@ def test_in_a_bucket_an_undo_goes_on(wired: Wiring, record_property: Record) -> 
     total = 0
     for name in (*UNDO, *WRITE_BACK, *MIRROR_UNDO):
         times = 0
+        balance.begin_from(done, objects)
         while _fail(balance, balance.scene.undo("balance_training_data"), f"{name}:{times + 1}") == KILLED:
             times += 1
             balance.bad += [f"killed at {name}:{times}: {line}" for line in balance.torn_or_lost()]

@@ -136,9 +136,8 @@ class Keeper:
         """What `validate_training` would have written."""
         rows: list[dict[str, Any]] = []
         known: dict[str, int] = {}
-        for number, path in enumerate(
-            sorted(self.training.glob("*.jpg"), key=lambda path: int(path.stem.split("_")[-1])), start=1
-        ):
+        there = [path for path in self.training.glob("*.jpg") if not path.is_symlink()]
+        for number, path in enumerate(sorted(there, key=lambda path: int(path.stem.split("_")[-1])), start=1):
             data = path.read_bytes()
             sha256 = hashlib.sha256(data).hexdigest()
             kind, quality = seen(Image.open(io.BytesIO(data)).convert("RGB"))

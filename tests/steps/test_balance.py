@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from runner.errors import UserError
+from runner.errors import BadAnswer, ItemError, Refused, Transient, UserError
 from runner.ledger import Ledger
+from steps.backends.protocols import Answer, Question
 from steps.library.journal import DONE, FAILED
-from tests.library import RecordingMirror, jpeg, tree
+from tests.library import RecordingMirror, jpeg, put, tree
 from tests.steps.keeper import COMIC, INK, NAME, PHOTO, Keeper, picture
 from tests.steps.test_half_done import kill_at
 
@@ -170,7 +171,7 @@ def test_prompts_are_not_those_that_the_manifest_has(ledger: Ledger, tmp_path: P
     ("change", "said"),
     [
         ("image", "has changed since"),
-        ("more", "came or went"),
+        ("more", "neither under stays nor under delete"),
         ("place", "has appeared since"),
         ("manifest", "has changed since"),
         ("base", "has changed since"),
@@ -275,3 +276,150 @@ def test_cut_off_it_goes_on_and_pays_for_no_image_twice(
     assert keeper.counts() == {PHOTO: 3, INK: 2, COMIC: 3}
     assert len(keeper.images.requests) == 3
     assert set(keeper.manifest()) == {path.name for path in keeper.training.glob("*.jpg")}
+
+
+def mirrored(keeper: Keeper, **urls: str) -> RecordingMirror:
+    """The folder's images in a mirror, and a manifest whose entries have some URLs, by number ("_2")."""
+    folder = f"actors/{NAME}/training_data"
+    mirror = RecordingMirror(
+        keeper.library, {f"{folder}/{path.name}": path.read_bytes() for path in keeper.training.glob("*.jpg")}
+    )
+    keeper.mirror = mirror
+    keeper.write_manifest()
+    document = json.loads((keeper.training / "manifest.json").read_text())
+    for row in document["images"]:
+        for number, url in urls.items():
+            if row["file"] == f"{NAME}{number}.jpg":
+                row["url"] = f"https://mirror.example/{folder}/{NAME}{url}.jpg"
+    (keeper.training / "manifest.json").write_text(json.dumps(document))
+    return mirror
+
+
+def test_an_object_that_an_image_which_stays_has_too_is_not_deleted(keeper: Keeper) -> None:
+    mirror = mirrored(keeper, _2="_3")
+    before = dict(mirror.objects)
+    plan = keeper.plan()
+    assert {row["file"]: row["keys"] for row in plan_of(plan)["delete"]}[f"{NAME}_2.jpg"] == []
+    keeper.execute(plan)
+    assert (
+        mirror.objects[f"actors/{NAME}/training_data/{NAME}_3.jpg"]
+        == before[f"actors/{NAME}/training_data/{NAME}_3.jpg"]
+    )
+
+
+def test_an_object_that_another_actors_manifest_names_is_not_deleted(keeper: Keeper) -> None:
+    mirrored(keeper)
+    url = f"https://mirror.example/actors/{NAME}/training_data/{NAME}_2.jpg"
+    about = {
+        "version": 1,
+        "actor_id": "0000",
+        "actor_name": "0000_ada",
+        "images": [{"file": "0000_ada_1.jpg", "url": url}],
+    }
+    put(keeper.library / "actors/0000_ada/training_data/manifest.json", json.dumps(about).encode())
+    assert {row["file"]: len(row["keys"]) for row in plan_of(keeper.plan())["delete"]} == {
+        f"{NAME}_2.jpg": 0,
+        f"{NAME}_5.jpg": 1,
+    }
+
+
+def test_two_images_that_go_and_are_one_object_name_it_once(ledger: Ledger, tmp_path: Path) -> None:
+    keeper = Keeper(ledger, tmp_path, [(PHOTO, 5), (PHOTO, 3), (PHOTO, 2), *AT_TARGET[1:]])
+    mirror = mirrored(keeper, _3="_2")
+    plan = keeper.plan()
+    assert sum(len(row["keys"]) for row in plan_of(plan)["delete"]) == 1
+    assert keeper.execute(plan)[NAME]["success"]
+    assert f"actors/{NAME}/training_data/{NAME}_2.jpg" not in mirror.objects
+
+
+@pytest.mark.parametrize(
+    ("error", "left"), [(BadAnswer("nonsense"), 4), (Refused("flagged"), 4), (Transient("away"), 2)]
+)
+def test_what_is_paid_for_is_not_lost_by_one_look_that_fails(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: ItemError, left: int
+) -> None:
+    keeper = Keeper(ledger, tmp_path, [(PHOTO, 5)])
+    plan = keeper.plan()
+    looks = iter([None, error, error, error, None, None, None, None])
+    ask = keeper.vision.ask
+
+    def failing(question: Question) -> Answer:
+        if (fault := next(looks)) is not None:
+            raise fault
+        return ask(question)
+
+    monkeypatch.setattr(keeper.vision, "ask", failing)
+    done = keeper.execute(plan, attempts=2)
+    assert sum(keeper.counts().values()) == left
+    assert set(keeper.manifest()) == {path.name for path in keeper.training.glob("*.jpg")}
+    assert "new images placed; missing: " in done[NAME]["error"]
+
+
+def test_a_new_image_is_as_good_as_the_plan_asks(keeper: Keeper) -> None:
+    keeper.images.script = [(COMIC, 6), (COMIC, 8)]
+    keeper.execute(keeper.plan(min_quality=7, total=2, targets={PHOTO: 1, COMIC: 1}), accept_quality=5, force=True)
+    assert len(keeper.images.requests) == 2
+    assert (
+        json.loads(keeper.plan("again", min_quality=7, total=2, targets={PHOTO: 1, COMIC: 1}).read_text())["actions"]
+        == []
+    )
+
+
+def test_another_actors_base_image_stays(keeper: Keeper) -> None:
+    put(
+        keeper.library / "actor_manifests/0000_manifest.json",
+        json.dumps({"base_images": [{"relative_path": f"actors/{NAME}/training_data/{NAME}_2.jpg"}]}).encode(),
+    )
+    action = plan_of(keeper.plan())
+    assert f"{NAME}_2.jpg" in action["stays"]
+    assert f"{NAME}_1.jpg" in {row["file"] for row in action["delete"]}
+
+
+def test_of_exact_copies_the_one_that_is_a_base_image_stays(ledger: Ledger, tmp_path: Path) -> None:
+    keeper = Keeper(ledger, tmp_path, AT_TARGET)
+    copy = keeper.training / f"{NAME}_9.jpg"
+    copy.write_bytes((keeper.training / f"{NAME}_2.jpg").read_bytes())
+    put(
+        keeper.library / "actor_manifests/0001_manifest.json",
+        json.dumps({"base_images": [{"relative_path": copy.relative_to(keeper.library).as_posix()}]}).encode(),
+    )
+    action = plan_of(keeper.plan())
+    assert [row["file"] for row in action["delete"]] == [f"{NAME}_2.jpg"]
+    assert (action["generate"], copy.name in action["stays"]) == ([], True)
+
+
+def test_a_link_where_the_next_image_would_come_is_stepped_over(keeper: Keeper) -> None:
+    (keeper.training / f"{NAME}_7.jpg").symlink_to("elsewhere.jpg")
+    assert [row["file"] for row in plan_of(keeper.plan())["generate"]] == [f"{NAME}_8.jpg"]
+
+
+def test_a_plan_that_was_cut_down_is_told_for_what_it_reaches(keeper: Keeper) -> None:
+    plan = keeper.plan()
+    document = json.loads(plan.read_text())
+    document["actions"][0]["generate"] = []
+    plan.write_text(json.dumps(document))
+    done = keeper.execute(plan, gate=True)
+    assert done[NAME]["left"] == {PHOTO: 3, INK: 1}
+    assert keeper.gate == "1 actor out of balance"
+    report = json.loads((keeper.folder / "executing/execute/report.json").read_text())
+    assert report["entries"][0]["badge"]["kind"] == "short"
+    assert report["headline"].startswith("0 of 1 actor balanced")
+
+
+def test_line_ends_of_a_manifest_stay_a_persons_own_until_it_is_written(keeper: Keeper) -> None:
+    keeper.write_manifest()
+    path = keeper.training / "manifest.json"
+    path.write_bytes(json.dumps(json.loads(path.read_text()), indent=2).replace("\n", "\r\n").encode())
+    before = path.read_bytes()
+    assert keeper.execute(keeper.plan())[NAME]["success"]
+    assert keeper.undo() == []
+    assert path.read_bytes() == before
+
+
+def test_a_manifest_that_can_not_be_written_again_is_told_before_an_image_is_made(keeper: Keeper) -> None:
+    keeper.write_manifest()
+    path = keeper.training / "manifest.json"
+    path.write_text(path.read_text().replace('"usd": null', '"weird": 1e999, "usd": null', 1))
+    plan = keeper.plan()
+    keeper.execute(plan)
+    assert keeper.images.requests == []
