@@ -62,6 +62,7 @@ class PlanTrainingParams:
     per: list[Any] = param(
         [],
         help="other targets: a list of {actors: [...], total, targets, tolerance, min_quality}; the last that names an actor counts",
+        check=overriding,
     )
     prompts: str | None = param(None, help="YAML file of prompts by class; null is the one that comes with the recipes")
     width: int = param(1280, help="pixels", check=between(64, 4096))
