@@ -33,7 +33,7 @@ from steps.library.plans import Making, PlannedKey, library_id
 from steps.library.prompts import PromptBook
 from steps.library.thumbnails import thumbnail
 from steps.library.training import TrainingManifest
-from steps.targets import Targets, Wanted, weights
+from steps.targets import Targets, Wanted, overriding, weights
 
 BALANCED = Badge("balanced", "balanced", "✓", "good")
 UNBALANCED = Badge("out_of_balance", "out of balance", "⇄", "change")
