@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import reprlib
@@ -65,8 +66,12 @@ def writing(path: Path) -> Iterator[IO[str]]:
         yield file
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, finite: bool = True) -> Any:
     """Parse a JSON file that people may have edited.
+
+    Args:
+        path: The file.
+        finite: Refuse numbers like 1e999, which would be infinite and could not be written again.
 
     Raises:
         UserError: Missing, unreadable, not UTF-8, not JSON, too large, or nested too deep; with the path and the line.
@@ -74,7 +79,8 @@ def read_json(path: Path) -> Any:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise UserError(f"{path}: over {MAX_JSON_BYTES // 2**20} MiB, which is no list of actors")
-        return json.loads(path.read_bytes().decode("utf-8-sig"), parse_constant=_refuse_constant)
+        text = path.read_bytes().decode("utf-8-sig")
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite if finite else None)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except OSError as error:
@@ -323,6 +329,13 @@ def _check_length(file: IO[bytes], expected: int) -> None:
     written = os.fstat(file.fileno()).st_size
     if written != expected:
         raise OSError(f"{file.name}: {written} of {expected} bytes written")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is more than a number can hold")
+    return number
 
 
 def _refuse_constant(text: str) -> Any:

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from runner import files
-from runner.errors import ItemError
 from runner.fingerprint import digest_of
 from runner.params import at_least, param
 from runner.report_parts import Badge, Entry, ReportPart, counted, write_part
@@ -17,7 +16,7 @@ from runner.step import Item, Outcome, Results, StepContext
 from steps.carrying import Carrier
 from steps.library import legacy, training
 from steps.library.actors import Actor, Library
-from steps.library.journal import ActionRecord, Rewrite
+from steps.library.journal import ActionRecord, rewrite_of
 from steps.library.legacy import Migration
 from steps.library.mirror import Storage
 
@@ -119,10 +118,11 @@ class Migrate:
         if known is None and migration.is_empty:
             return Migrated(actor.id, actor.name, NOTHING)
         record = self._record(action, actor, migration) if known is None else known[1]
+        check = self._carrier.replacement.check_unchanged
         if not self._context.execute:
-            self._check(record)
+            check(record)
             return _migrated(actor, migration, TO_WRITE)
-        self._carrier.carry_out(record, check=self._check, make=lambda now: now)
+        self._carrier.carry_out(record, check=check, make=lambda now: now)
         return _migrated(actor, migration, WRITTEN)
 
     def finish(self, results: Results[Migrated]) -> None:
@@ -155,30 +155,16 @@ class Migrate:
         self._carrier.let_go()
 
     def _record(self, action: str, actor: Actor, migration: Migration) -> ActionRecord:
-        path = training.manifest_path(self._context.data, actor.name)
+        root = self._context.data
         return ActionRecord(
             id=action,
             plan=digest_of(["migrate", self._context.run, self._context.label])[:32],
             run=self._context.run,
-            library=str(self._context.data.resolve()),
+            library=str(root.resolve()),
             actor_name=actor.name,
             action="migrate",
-            rewrite=Rewrite(path.relative_to(self._context.data).as_posix(), None, migration.manifest.text()),
+            rewrite=rewrite_of(root, training.manifest_path(root, actor.name), migration.manifest.text()),
         )
-
-    def _check(self, record: ActionRecord) -> None:
-        """Nothing may stand where the manifest goes, and it must be possible to write it.
-
-        Raises:
-            ItemError: Otherwise.
-        """
-        assert record.rewrite is not None
-        path = self._context.data / record.rewrite.path
-        if os.path.lexists(path) and not path.is_file():
-            raise ItemError(f"{path}: is no plain file (a folder, or a link to nothing): move it away")
-        if not os.access(path.parent, os.W_OK | os.X_OK):
-            raise ItemError(f"{path.parent} can't be written: change its permissions")
-        self._carrier.replacement.check_unchanged(record)
 
     def _report(self, outcomes: Sequence[Outcome[Migrated]], counts: dict[str, int]) -> ReportPart:
         written = counted(counts["manifests"], "manifest")

@@ -7,8 +7,10 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from runner.errors import ItemError
 from runner.ledger import Ledger
 from steps.library.made import MadeRecord
 from steps.library.plans import PlannedFile, PlannedKey
@@ -62,6 +64,29 @@ class Rewrite:
     path: str
     before: str | None
     after: str
+
+    def standing(self, root: Path) -> str | None:
+        """What the file holds at this moment, every line end as it is; None where there is none."""
+        path = root / self.path
+        return path.read_bytes().decode("utf-8", "replace") if path.is_file() else None
+
+
+def rewrite_of(root: Path, path: Path, after: str) -> Rewrite | None:
+    """How a text file of the library comes to hold `after`; None where it does already.
+
+    Args:
+        root: The library.
+        path: The file, below it.
+        after: What it is to hold.
+
+    Raises:
+        ItemError: It is not UTF-8, so that its text could not be put back.
+    """
+    try:
+        before = path.read_bytes().decode("utf-8") if path.is_file() else None
+    except UnicodeDecodeError as error:
+        raise ItemError(f"{path}: not UTF-8 at byte {error.start}: save it as UTF-8") from error
+    return None if after == before else Rewrite(path.relative_to(root).as_posix(), before, after)
 
 
 @dataclass(frozen=True)
@@ -145,6 +170,11 @@ class Journal:
         marks = ",".join("?" * len(UNTOUCHED))
         query = f"SELECT id, run FROM actions WHERE plan = ? AND state NOT IN ({marks})"  # noqa: S608 - question marks
         return dict(self._ledger.rows(query, (plan_id, *UNTOUCHED)))
+
+    def needs_staging(self, action_id: str) -> bool:
+        """Whether an action may still want what it left in staging: it is begun and neither over nor taken back."""
+        row = self._ledger.row("SELECT state FROM actions WHERE id = ?", (action_id,))
+        return row is not None and str(row[0]) not in (DONE, FAILED, UNDONE)
 
     def last_touched(self, run: str) -> float | None:
         """When the last action of a run that touched the library was begun, seconds since the epoch."""

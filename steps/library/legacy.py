@@ -88,7 +88,7 @@ def migrated(root: Path, actor: Actor, hashes: FileHashes) -> Migration:
     Raises:
         ItemError: The folder is a link that leads out of the library, or can't be read.
     """
-    there = {path.name: path for path in training.images_on_disk(root, actor)}
+    there = {path.name: path for path in training.images_on_disk(root, actor, odd=True)}
     migrating = _Migrating(list(there))
     folder = layout.training_folder(root, actor.name)
     sources = tuple(name for name in SOURCES if (folder / name).is_file())
@@ -152,7 +152,7 @@ class _Migrating:
             fault, text = f"over {LARGEST_BYTES // 2**20} MiB: its beginning is kept here", _beginning(path)
         if fault is None:
             try:
-                document = read_json(path)
+                document = read_json(path, finite=False)
             except UserError as error:
                 fault, text = str(error).removeprefix(str(path)).lstrip(": "), _beginning(path)
             else:

@@ -19,7 +19,11 @@ VERSION = 1
 SUFFIXES = (".png", ".jpg", ".jpeg")
 # Files that older tools left beside the images, some of them under an image's suffix.
 NOT_IMAGES = ("response", "request", "metadata")
+# More digits are no number of ours: a time stamp, say.
 NUMBER = re.compile(r"_(\d{1,9})\.")
+NUMBERS_END = 10**9
+# So many numbers must be free after the one that is counted on from.
+ROOM = 10_000
 TEXT_OR_NULL: Mapping[str, Any] = {"type": ["string", "null"], "maxLength": 100_000}
 
 SCHEMA: Mapping[str, Any] = {
@@ -139,7 +143,9 @@ class TrainingManifest:
 
     def text(self) -> str:
         """The file's text, the same for the same manifest."""
-        return json.dumps(self.document(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(self.document(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        # Half a surrogate pair, which a manifest may hold as \\ud83d, becomes JSON's own escape again: no file takes it otherwise.
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
     def entry(self, file: str) -> TrainingImage | None:
         """What it says of a file."""
@@ -157,16 +163,21 @@ def manifest_path(root: Path, name: str) -> Path:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file of training_data is a training image, by its name."""
+    """Whether a file of training_data is a training image, by its name. What is hidden ("._1.png", left by macOS) is none."""
     folded = name.casefold()
-    return folded.endswith(SUFFIXES) and not any(word in folded for word in NOT_IMAGES)
+    return folded.endswith(SUFFIXES) and not folded.startswith(".") and not any(word in folded for word in NOT_IMAGES)
 
 
-def images_on_disk(root: Path, actor: Actor) -> list[Path]:
+def images_on_disk(root: Path, actor: Actor, *, odd: bool = False) -> list[Path]:
     """The training images of an actor, by number, then by name. Links are no images: they are neither followed nor removed.
 
+    Args:
+        root: The library.
+        actor: Whose.
+        odd: Also those whose names no manifest can hold.
+
     Raises:
-        ItemError: The folder is a link that leads out of the library, or can't be read.
+        ItemError: The folder is a link that leads out of the library, can't be read, or (unless `odd`) holds a name that no manifest can.
     """
     folder = layout.training_folder(root, actor.name)
     if not folder.is_dir():
@@ -174,11 +185,31 @@ def images_on_disk(root: Path, actor: Actor) -> list[Path]:
     try:
         under(root, folder.relative_to(root).as_posix(), f"{actor.name}: training_data")
         found = [path for path in folder.iterdir() if is_image(path.name) and path.is_file() and not path.is_symlink()]
+        if not odd:
+            _check_names(sorted(path.name for path in found), folder)
     except UserError as error:
         raise ItemError(str(error)) from error
     except OSError as error:
         raise ItemError(f"{folder} can't be read: {error.strerror}") from error
     return sorted(found, key=lambda path: order_of(path.name))
+
+
+def _check_names(names: Sequence[str], folder: Path) -> None:
+    """Names must be such that a manifest, a plan and every disk can tell them apart."""
+    seen: dict[str, str] = {}
+    for name in names:
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UserError(f"{folder}: {name!a} is not UTF-8, so no manifest can name it: rename it") from error
+        try:
+            plain_name(name, str(folder))
+        except UserError as error:
+            raise UserError(f"{error}: rename it") from error
+        if (first := seen.setdefault(layout.folded(name), name)) != name:
+            raise UserError(
+                f"{folder}: {first!r} and {name!r} are one file to disks that don't know case or forms of accents: rename one"
+            )
 
 
 def order_of(name: str) -> tuple[int, str]:
@@ -188,14 +219,19 @@ def order_of(name: str) -> tuple[int, str]:
 
 
 def number_of(name: str) -> int | None:
-    """The number in a file's name: 13 for "0001_european_20_female_13.jpg"."""
+    """The number in a file's name, of nine digits at most: 13 for "0001_european_20_female_13.jpg"."""
     found = NUMBER.findall(name)
     return int(found[-1]) if found else None
 
 
 def highest_number(names: Iterable[str]) -> int:
-    """The highest number in any of the names, 0 where there is none: the next image gets the one after it."""
-    return max((number for name in names if (number := number_of(name)) is not None), default=0)
+    """The highest number in any of the names, 0 where there is none: the next images get those after it.
+
+    One that leaves no `ROOM` below the end of all numbers is passed over, for the next highest with room above it.
+    """
+    numbers = sorted({0, *(number for name in names if (number := number_of(name)) is not None)}, reverse=True)
+    with_room = (one for one, above in zip(numbers, [NUMBERS_END, *numbers], strict=False) if above - one > ROOM)
+    return next(with_room, 0)
 
 
 def read_manifest(root: Path, actor: Actor) -> TrainingManifest | None:
@@ -216,6 +252,10 @@ def read_manifest(root: Path, actor: Actor) -> TrainingManifest | None:
 def _manifest(document: Mapping[str, Any], actor: Actor, path: Path) -> TrainingManifest:
     if document["actor_name"] != actor.name:
         raise UserError(f"{path}, /actor_name: is the manifest of {document['actor_name']!r}")
+    if int(document["actor_id"]) != actor.id:
+        raise UserError(
+            f"{path}, /actor_id: is {document['actor_id']}, and {actor.name} is {actor.id:04d} in {layout.ACTORS}: correct the one that is wrong"
+        )
     seen: dict[str, int] = {}
     images = []
     for index, row in enumerate(document["images"]):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
@@ -34,6 +36,10 @@ from steps.library.journal import (
 from steps.library.mirror import Storage
 from steps.library.mirroring import Mirrored
 from steps.library.plans import PlannedFile, PlannedKey
+
+STAGED_NAME = re.compile(r"([0-9a-f]{8,64})-\d+\.\w+")
+# The ledger of another folder of runs may know of what ours does not: it gets so long to go on.
+STAGED_SECONDS = 7 * 24 * 3600.0
 
 
 class HalfDone(RunStopped):
@@ -68,11 +74,21 @@ class Replacement:
         path = self.staged(record.id, arrival)
         return arrival.made is not None and path.is_file() and files.sha256_of(path) == arrival.made.sha256
 
+    def sweep_staging(self) -> None:
+        """Remove images in staging whose action is over, or is nobody's since long ago. Only under the library's lock."""
+        before = time.time() - STAGED_SECONDS
+        for path in sorted(self._staging.glob("*")):
+            name = STAGED_NAME.fullmatch(path.name)
+            is_old = name is not None and path.is_file() and path.lstat().st_mtime < before
+            if name is not None and is_old and not self._journal.needs_staging(name[1]):
+                files.remove(path)
+                self._operations.record("sweep", path.relative_to(self._root).as_posix(), action=name[1])
+
     def check_unchanged(self, record: ActionRecord) -> None:
-        """Every file that goes must be what the plan saw, and nothing may stand where a new image goes.
+        """Every file that goes must be what the plan saw, nothing may stand where a new image goes, and all folders can be written.
 
         Raises:
-            ItemError: Something changed since.
+            ItemError: Something changed since, or a folder can't be written.
         """
         planned = {file.path for file in record.files}
         for file in record.files:
@@ -81,20 +97,26 @@ class Replacement:
                 raise ItemError(f"{file.path} is gone or no plain file any more: make a new plan")
             if files.sha256_of(path) != file.sha256:
                 raise ItemError(f"{file.path} has changed since the plan was made: make a new plan")
-            if not os.access(path.parent, os.W_OK | os.X_OK):
-                raise ItemError(
-                    f"{path.parent} can't be written, so {file.path} can't be moved: change its permissions"
-                )
+            _check_writable(path.parent, f"{file.path} can't be moved")
         for arrival in record.arrivals:
             if arrival.path not in planned and os.path.lexists(self._root / arrival.path):
                 raise ItemError(f"{arrival.path} has appeared since the plan was made: make a new plan")
+            _check_writable((self._root / arrival.path).parent, f"{arrival.path} can't be put there")
         for upload in record.uploads:
             path = self._root / upload.path
             if path.is_symlink() or not path.is_file() or files.sha256_of(path) != upload.sha256:
                 raise ItemError(f"{upload.path} has changed since the plan was made: make a new plan")
-        if record.rewrite is not None and self._text_of(record.rewrite) != record.rewrite.before:
-            raise ItemError(f"{record.rewrite.path} has changed since the plan was made: make a new plan")
+        if record.rewrite is not None:
+            self._check_rewrite(record.rewrite)
         self._mirrored.check_unchanged(record)
+
+    def _check_rewrite(self, rewrite: Rewrite) -> None:
+        path = self._root / rewrite.path
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise ItemError(f"{path}: is no plain file (a folder or a link): move it away")
+        if rewrite.standing(self._root) != rewrite.before:
+            raise ItemError(f"{rewrite.path} has changed since the plan was made: make a new plan")
+        _check_writable(path.parent, f"{rewrite.path} can't be written")
 
     def finish(self, record: ActionRecord) -> None:
         """Roll an action whose images are verified forward to its end.
@@ -228,7 +250,7 @@ class Replacement:
         rewrite = record.rewrite
         if rewrite is None:
             return
-        if (standing := self._text_of(rewrite)) != rewrite.after:
+        if (standing := rewrite.standing(self._root)) != rewrite.after:
             if standing != rewrite.before:
                 raise FileExistsError(f"{rewrite.path} has changed since the plan was made")
             if rewrite.before is not None:
@@ -241,7 +263,7 @@ class Replacement:
     def _write_back(self, record: ActionRecord) -> None:
         """Give the manifest its former text, or take away the one that there was not."""
         rewrite = record.rewrite
-        if rewrite is None or self._text_of(rewrite) != rewrite.after:
+        if rewrite is None or rewrite.standing(self._root) != rewrite.after:
             return
         if rewrite.before is None:
             files.remove(self._root / rewrite.path)
@@ -249,10 +271,6 @@ class Replacement:
             files.write_text(self._root / rewrite.path, rewrite.before, aside=self._staging)
         self._operations.record("restore", rewrite.path, action=record.id)
         failpoint("undo.written_back")
-
-    def _text_of(self, rewrite: Rewrite) -> str | None:
-        path = self._root / rewrite.path
-        return path.read_bytes().decode("utf-8", "replace") if path.is_file() else None
 
     def _take_away(self, record: ActionRecord, arrival: Arrival) -> None:
         """Move a new image aside, out of the way of what it replaced."""
@@ -289,7 +307,7 @@ class Replacement:
 
     def _rewrite_fault(self, record: ActionRecord) -> str | None:
         rewrite = record.rewrite
-        if rewrite is None or self._text_of(rewrite) in (rewrite.before, rewrite.after):
+        if rewrite is None or rewrite.standing(self._root) in (rewrite.before, rewrite.after):
             return None
         return f"{rewrite.path} has changed since"
 
@@ -342,6 +360,16 @@ class Replacement:
         if keys:
             entry["mirror"] = self._mirrored.trash_address(record)
         files.write_json(self._trash(record) / "entry.json", entry)
+
+
+def _check_writable(folder: Path, so: str) -> None:
+    """A folder, or the one above it that there is, must take new names and let go of old ones."""
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise ItemError(f"{folder} is no folder, so {so}: move it away")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ItemError(f"{folder} can't be written, so {so}: change its permissions")
 
 
 def _former_text(rewrite: Rewrite | None) -> list[PlannedFile]:

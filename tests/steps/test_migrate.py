@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ def test_what_stands_in_the_manifests_place_is_left_alone(migrator: Migrator, tm
     migrator.path(BEK, "manifest.json").symlink_to(tmp_path / "nowhere")
     rows = migrator.migrate()
     for name in (ADA, BEK):
-        assert rows[name]["error"].endswith("is no plain file (a folder, or a link to nothing): move it away")
+        assert rows[name]["error"].endswith("is no plain file (a folder or a link): move it away")
     assert migrator.path(BEK, "manifest.json").is_symlink()
     assert rows[CUI]["state"] == "written"
 
@@ -245,3 +246,13 @@ def test_the_sample_casts_metadata_is_read_as_it_was_meant(migrator: Migrator) -
     after = tree(migrator.library)
     assert migrator.migrate(run="again")
     assert tree(migrator.library) == after
+
+
+def test_who_takes_the_library_sweeps_staging(migrator: Migrator) -> None:
+    left = migrator.library / ".callsheet/staging" / f"{'ab' * 12}-0.jpg"
+    put(left, b"of an action that nobody knows")
+    os.utime(left, (0, 0))
+    migrator.migrate(act=False)
+    assert left.exists()
+    migrator.migrate(run="acting")
+    assert not left.exists()
