@@ -197,7 +197,7 @@ class ValidateTraining:
             self._context.stop.check()
             number = len(seen) + 1
             try:
-                data, where = self._read(survey.actor, image)
+                data, where = self._read(image)
                 small = self._shrunk(data, image.file)
             except UnreadablePicture as error:
                 unreadable.append(Unreadable(image.file, str(error)))
@@ -215,15 +215,12 @@ class ValidateTraining:
                 seen.append(replace(one, notes=small.notes))
                 yield Cell(str(number), small.image)
 
-    def _read(self, actor: Actor, image: FoundImage) -> _Bytes:
-        """An image's bytes. What only the mirror has is fetched into the run's folder, never into the library."""
+    def _read(self, image: FoundImage) -> _Bytes:
+        """An image's bytes. What only the mirror has is looked at and never written, least of all into the library."""
         if image.path is not None:
             return _Bytes(pictures.read(image.path), "disk")
         assert image.stored is not None
-        target = self._context.out / "fetched" / actor.name / image.file
-        data = self._storage.get(image.stored)
-        files.write_bytes(target, data)
-        return _Bytes(data, "mirror")
+        return _Bytes(self._storage.get(image.stored), "mirror")
 
     def _shrunk(self, data: bytes, name: str) -> pictures.Small | BrokenPicture | NoPicture:
         """The thumbnail. A base image in a format that we don't know may be a good one; among training images no trainer could read it."""

@@ -17,6 +17,9 @@ from steps.library.training import TrainingManifest
 # From so many actors on, one listing of the whole mirror is quicker than one of each actor's folder.
 _MANY = 20
 
+# What a fault calls a base image that has no path.
+BASE = "the base image"
+
 Objects = Mapping[PurePosixPath, StoredObject]
 
 
@@ -52,7 +55,7 @@ class Survey:
         actor: Whose.
         base: The base image, or None.
         images: By number, then by name.
-        faults: Files that could not be understood (a broken manifest), with why.
+        faults: What could not be understood (a broken manifest) or found (the base image of one who has training images), with why.
         problem: Why nothing could be found out; None where it could.
     """
 
@@ -101,10 +104,7 @@ class Surveyor:
 
     def of(self, actor: Actor) -> Survey:
         """Everything about one actor."""
-        try:
-            base = self._library.base_image(actor, self._hashes)
-        except ItemError as error:
-            return Survey(actor, None, problem=str(error))
+        base, no_base = self._base(actor)
         try:
             objects = self._objects(actor)
             on_disk = {path.name: path for path in training.images_on_disk(self._library.root, actor)}
@@ -112,7 +112,16 @@ class Surveyor:
             images = self._images(actor, on_disk, objects, manifest)
         except (ItemError, OSError) as error:
             return Survey(actor, base, problem=str(error))
-        return Survey(actor, base, images, faults)
+        if no_base is not None and not images:
+            return Survey(actor, None, faults=faults, problem=no_base)
+        return Survey(actor, base, images, faults if no_base is None else (*faults, (BASE, no_base)))
+
+    def _base(self, actor: Actor) -> tuple[Path | None, str | None]:
+        """The base image, or why it can't be looked for."""
+        try:
+            return self._library.base_image(actor, self._hashes), None
+        except ItemError as error:
+            return None, str(error)
 
     def _images(
         self, actor: Actor, on_disk: Mapping[str, Path], objects: Objects, manifest: TrainingManifest

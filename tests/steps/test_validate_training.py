@@ -334,7 +334,7 @@ def test_the_manifest_says_when_an_image_was_made(ledger: Ledger, library: Path)
     assert vision.questions == [], "a manifest changes no image"
 
 
-def test_images_that_only_the_mirror_has_are_fetched_into_the_run(ledger: Ledger, library: Path) -> None:
+def test_images_that_only_the_mirror_has_are_looked_at_and_not_written(ledger: Ledger, library: Path) -> None:
     mirror = RecordingMirror(library)
     folder, elsewhere = f"actors/{BEK}/training_data", "archive/x.jpg"
     mirror.objects = {
@@ -361,9 +361,41 @@ def test_images_that_only_the_mirror_has_are_fetched_into_the_run(ledger: Ledger
     ]
     assert [image["made_at"] for image in row["images"][3:]] == [None, None]
     assert tree(library) == before
-    fetched = library.parent / f"run-1/step/fetched/{BEK}"
-    assert sorted(path.name for path in fetched.iterdir()) == [f"{BEK}_6.jpg", f"{BEK}_8.jpg"]
+    assert not list(library.parent.rglob(f"{BEK}_8.jpg")), "nobody would read it"
     assert mirror.asked == []
+
+
+def leading_out(library: Path) -> None:
+    path = library / f"actors/{BEK}/base_image/{BEK}_base.jpg"
+    path.unlink()
+    put(library.parent / "outside.jpg", jpeg("red"))
+    path.symlink_to(library.parent / "outside.jpg")
+
+
+def test_images_are_looked_at_though_the_base_image_can_not_be_looked_for(ledger: Ledger, library: Path) -> None:
+    leading_out(library)
+    row = evaluate(ledger, library)[BEK]
+    assert (row["success"], len(row["images"]), row["base_image"]) == (True, 3, None)
+    (fault,) = row["unreadable"]
+    assert fault["file"] == "the base image"
+    assert "by a symbolic link" in fault["why"]
+
+
+def test_without_images_a_base_image_that_can_not_be_looked_for_is_an_error(ledger: Ledger, library: Path) -> None:
+    leading_out(library)
+    for path in home(library).iterdir():
+        path.unlink()
+    row = evaluate(ledger, library)[BEK]
+    assert row["success"] is False
+    assert "by a symbolic link" in row["error"]
+
+
+def test_an_odd_name_fails_its_actor_alone(ledger: Ledger, library: Path) -> None:
+    put(home(library) / os.fsdecode(b"\xff_4.jpg"), jpeg("red"))
+    put(home(library, CUI) / f"._{CUI}_1.jpg", b"left by macOS")
+    found = evaluate(ledger, library)
+    assert found[BEK]["error"].endswith("is not UTF-8, so no manifest can name it: rename it")
+    assert [len(found[name]["images"]) for name in (ADA, CUI)] == [3, 3]
 
 
 def test_an_object_that_changed_is_asked_about_again_and_one_that_went_fails_its_actor(
