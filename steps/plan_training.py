@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar
 
 from runner import files
@@ -18,21 +17,20 @@ from runner.run import now
 from runner.step import Item, Outcome, Results, StepContext
 from steps import rating
 from steps.backends.protocols import ImageMaker, ImageRequest, Vision
-from steps.balancing import Balance, OutOfReach, Rated, balance
+from steps.balancing import Balance, OutOfReach, balance
 from steps.distributions import bars, evaluation_document, off, trend_of
 from steps.library import addresses, layout, legacy, training
 from steps.library.actors import Actor, Library
-from steps.library.addresses import Claim
-from steps.library.balances import PLAN, VERSION, Coming, Leaving, PlannedBalance
+from steps.library.balances import PLAN, VERSION, Coming, PlannedBalance
 from steps.library.evaluations import Evaluation, read_evaluations
 from steps.library.history import History
 from steps.library.journal import Journal
-from steps.library.mirror import Storage, StoredObject
+from steps.library.mirror import Storage
 from steps.library.pictures import BrokenPicture, Picture, load
-from steps.library.plans import Making, PlannedKey, library_id
+from steps.library.plans import Making, library_id
 from steps.library.prompts import PromptBook
 from steps.library.thumbnails import thumbnail
-from steps.library.training import TrainingManifest
+from steps.stock import Stock
 from steps.targets import Targets, Wanted, overriding, weights
 
 BALANCED = Badge("balanced", "balanced", "✓", "good")
@@ -105,8 +103,7 @@ class PlanTraining:
         chosen = WEIGHTS if params.targets is None else params.targets
         wanted = Wanted(params.total, chosen, params.tolerance, params.min_quality)
         self._targets = Targets(wanted, params.per, self._library, context.label)
-        self._bases: frozenset[Path] = frozenset()
-        self._claims: Mapping[PurePosixPath, Collection[Claim]] = {}
+        self._stock = Stock(self._library, storage, context.hashes)
         self._out_of_balance = 0
 
     def items(self) -> Sequence[Item[Evaluation]]:
@@ -120,8 +117,7 @@ class PlanTraining:
             raise UserError(
                 f"{self._context.label}.targets: {', '.join(unknown)}: no prompts for this class in {self._book.path}: add them there"
             )
-        self._bases = self._base_images()
-        self._claims = addresses.claimed_by(self._storage, self._context.data, self._library.actors())
+        self._stock.take()
         return [Item(row.actor_name, row, (row,)) for row in self._rows]
 
     def process(self, row: Evaluation) -> Planned:
@@ -189,21 +185,9 @@ class PlanTraining:
     def _base(self, actor: Actor) -> Path | None:
         return self._library.base_image(actor, self._context.hashes)
 
-    def _base_images(self) -> frozenset[Path]:
-        """Everybody's base images that lie among training images, perhaps another actor's: they may not go."""
-        found = set()
-        for actor in self._library.actors():
-            with contextlib.suppress(ItemError):
-                base = self._base(actor)
-                if base is not None and "training_data" in base.parts:
-                    found.add(base.resolve())
-        return frozenset(found)
-
     def _balance(self, row: Evaluation, actor: Actor) -> Balance:
-        folder = layout.training_folder(self._context.data, actor.name).resolve()
-        staying = {path.name for path in self._bases if path.parent == folder}
         try:
-            return balance(_rated(row, staying), self._targets.of(actor.id))
+            return balance(self._stock.rated(row), self._targets.of(actor.id))
         except OutOfReach as error:
             raise ItemError(
                 f"the target can't be reached: {error}: give this actor another base image or target"
@@ -213,7 +197,7 @@ class PlanTraining:
         root = self._context.data
         manifest = legacy.current(root, actor, self._context.hashes)
         objects = addresses.of_actor(self._storage, actor.name)
-        goes, notes = self._going(row, done, manifest, objects)
+        goes, notes = self._stock.going(row, done, manifest, objects)
         gone = {image.file for image in goes}
         folder = layout.training_folder(root, actor.name)
         # Also what is no plain file: nothing can come where a link or a folder stands.
@@ -236,57 +220,6 @@ class PlanTraining:
             comes,
         )
         return Planned(plan, (*notes, *more))
-
-    def _going(
-        self,
-        row: Evaluation,
-        done: Balance,
-        manifest: TrainingManifest,
-        objects: Mapping[PurePosixPath, StoredObject],
-    ) -> tuple[tuple[Leaving, ...], list[str]]:
-        """The images that go, with what the mirror has of them."""
-        whys, goes, notes = {going.number: going for going in done.goes}, [], []
-        keys: set[PurePosixPath] = set()
-        for image in row.images:
-            if (going := whys.get(image.number)) is None:
-                continue
-            key = addresses.key_of(self._storage, manifest, image.file)
-            there = objects.get(key)
-            if not key.is_relative_to(addresses.folder_of(manifest.actor_name)):
-                notes.append(
-                    f"{image.file}: its URL leads to {key}, outside of this actor's folder: nothing is deleted there"
-                )
-            elif there is not None and (owner := self._owner(key, manifest, row, whys.keys())) is not None:
-                notes.append(f"{image.file}: {key} is the image of {owner} too: it is not deleted")
-                there = None
-            elif key in keys:
-                # Two images that go are one object.
-                there = None
-            keys.add(key)
-            goes.append(
-                Leaving(
-                    number=going.number,
-                    file=image.file,
-                    kind=image.kind,
-                    quality=image.quality,
-                    why=going.why,
-                    condemned=going.condemned,
-                    sha256=image.sha256 if image.on_disk else None,
-                    size=image.size if image.on_disk else None,
-                    keys=() if there is None else (PlannedKey(str(there.key), there.size, there.etag),),
-                )
-            )
-        return tuple(goes), notes
-
-    def _owner(
-        self, key: PurePosixPath, manifest: TrainingManifest, row: Evaluation, going: Collection[int]
-    ) -> str | None:
-        """Who else has an object: an image of this actor that stays, or another actor."""
-        gone = {image.file for image in row.images if image.number in going}
-        own = {*(image.file for image in row.images), *(image.file for image in manifest.images)} - gone
-        staying = next((file for file in sorted(own) if addresses.key_of(self._storage, manifest, file) == key), None)
-        others = {claim.actor_name for claim in self._claims.get(key, ())} - {manifest.actor_name}
-        return staying or min(others, default=None)
 
     def _coming(
         self, actor: Actor, wanted: Mapping[str, int], names: set[str], taken: Sequence[str]
@@ -432,24 +365,3 @@ class PlanTraining:
 
 def _acts(planned: Planned | None) -> bool:
     return planned is not None and bool(planned.plan.goes or planned.plan.comes)
-
-
-def _rated(row: Evaluation, staying: Collection[str]) -> Iterator[Rated]:
-    """The images for the planner.
-
-    Args:
-        row: What was seen.
-        staying: Files that serve as base images. Of exact copies such a one counts as the original; a broken one serves nobody.
-    """
-    stays = {image.number: image.on_disk and image.file in staying and image.kind is not None for image in row.images}
-    originals = {image.sha256: image for image in row.images if image.quality > 0}
-    kept = {image.sha256: image for image in row.images if stays[image.number]}
-    for image in row.images:
-        original, base = originals.get(image.sha256), kept.get(image.sha256)
-        quality, problem = image.quality, image.problem
-        if base is not None and original is not None and not stays[original.number]:
-            if image is base:
-                quality, problem = original.quality, ""
-            elif image is original:
-                quality, problem = 0, f"duplicate: the same file as number {base.number}, which serves as a base image"
-        yield Rated(image.number, image.kind, quality, image.made_at, problem, stays[image.number])
