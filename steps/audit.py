@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -18,7 +19,19 @@ from runner.run import now
 from runner.step import Item, Outcome, Results, StepContext
 from steps.library import addresses, differences, layout, legacy, pictures, training
 from steps.library.actors import Actor, Library
-from steps.library.differences import FOUND, MANIFEST, MENDS, STRANGER, VERSION, WORDS, Comparison, Difference, OnDisk
+from steps.library.addresses import Claim
+from steps.library.differences import (
+    FOUND,
+    MANIFEST,
+    MENDS,
+    STRANGER,
+    VERSION,
+    WORDS,
+    Comparison,
+    Difference,
+    Folder,
+    OnDisk,
+)
 from steps.library.mirror import Storage, StoredObject
 from steps.library.plans import library_id
 from steps.library.training import TrainingManifest
@@ -38,7 +51,8 @@ class AuditParams:
     actors: Any = param(None, help="ids, names, ranges (0-49), groups (@villains) or a list of them; null is everybody")
     sample: int | None = param(None, help="so many actors drawn by seed; null takes all", check=at_least(1))
     contents: bool = param(
-        True, help="compare files and objects by content: reads each file once; false goes by names and sizes"
+        True,
+        help="compare files by content: reads each once; false goes by names and sizes, and reads what can be mended",
     )
     decode: bool = param(False, help="also open every image, and list those that are broken; about 10 ms each")
     gate: bool = param(True, help="exit 4 when anything differs")
@@ -81,7 +95,7 @@ class Audit:
         self._storage = storage if storage.url(PurePosixPath(layout.ACTORS)) is not None else None
         self._objects: dict[str, dict[PurePosixPath, StoredObject]] = {}
         self._sizes: Mapping[str, int] = {}
-        self._claims: dict[PurePosixPath, set[str]] = {}
+        self._claims: Mapping[PurePosixPath, Collection[Claim]] = {}
         self._left = ""
 
     def items(self) -> Sequence[Item[Actor]]:
@@ -93,7 +107,7 @@ class Audit:
         chosen = self._library.select(self._params.actors, sample=self._params.sample, seed=self._context.seed)
         if self._storage is not None:
             self._objects, self._sizes = _listed(self._storage)
-            self._claims = self._claimed(self._storage)
+            self._claims = addresses.claimed_by(self._storage, self._context.data, self._library.actors())
         return [Item(actor.name, actor, (actor,)) for actor in chosen]
 
     def process(self, actor: Actor) -> Audited:
@@ -103,11 +117,13 @@ class Audit:
             ItemError: The folder can't be read, or the mirror.
         """
         root = self._context.data
-        disk = {path.name: self._on_disk(path) for path in training.images_on_disk(root, actor)}
+        paths = training.images_on_disk(root, actor, odd=True)
         objects = self._objects.get(actor.name, {})
-        manifest, found = self._manifest(actor, disk)
+        manifest, found = self._manifest(actor, paths)
+        disk = self._on_disk(paths, manifest, objects)
         if manifest is not None:
-            found += self._compared(actor, manifest, disk, objects, mendable=not found)
+            folder = Folder(disk, self._oddities(actor, manifest, disk))
+            found += self._compared(manifest, folder, objects, mendable=not found)
         return Audited(
             actor.id,
             actor.name,
@@ -144,16 +160,14 @@ class Audit:
             "results": rows,
         }
         files.write_json(self._context.out / FOUND, document)
-        failed = sum(outcome.result is None for outcome in outcomes)
-        if len(found) + failed:
-            self._left = f"{counted(len(found), 'difference')}, {mendable} of them can be mended: execute=true, or callsheet audit --fix"
+        self._left = _left(len(found), mendable, sum(outcome.result is None for outcome in outcomes))
         write_part(self._context.out, self._report(outcomes, strangers, counts, notes))
 
     def gate(self) -> str | None:
         """What a run with gate=true exits 4 for; one that mends is told of by what mends."""
         return self._left or None if self._params.gate and not self._context.execute else None
 
-    def _manifest(self, actor: Actor, disk: Mapping[str, OnDisk]) -> tuple[TrainingManifest | None, list[Difference]]:
+    def _manifest(self, actor: Actor, paths: Sequence[Path]) -> tuple[TrainingManifest | None, list[Difference]]:
         """The manifest to compare with, and what is wrong with the one on the disk."""
         root = self._context.data
         path = training.manifest_path(root, actor.name).name
@@ -164,28 +178,52 @@ class Audit:
         if manifest is not None:
             return manifest, []
         migration = legacy.migrated(root, actor, self._context.hashes)
-        if migration.is_empty and not disk:
+        if migration.is_empty and not paths:
             return migration.manifest, []
         says = "is not written yet: callsheet run migrate_manifests execute=true"
         return migration.manifest, [Difference(MANIFEST, path, says, file=path)]
 
     def _compared(
         self,
-        actor: Actor,
         manifest: TrainingManifest,
-        disk: Mapping[str, OnDisk],
+        folder: Folder,
         objects: Mapping[PurePosixPath, StoredObject],
         *,
         mendable: bool,
     ) -> list[Difference]:
-        def is_claimed(key: PurePosixPath) -> bool:
-            return bool(self._claims.get(key, set()) - {actor.name})
-
-        found = Comparison(manifest, disk, self._storage, objects, is_claimed, self._same).differences()
+        found = Comparison(manifest, folder, self._storage, objects, self._claims, self._same).differences()
         return [one if mendable else Difference(one.kind, one.target, one.says, file=one.file) for one in found]
 
-    def _on_disk(self, path: Path) -> OnDisk:
-        return OnDisk(path, self._context.hashes.of(path))
+    def _on_disk(
+        self, paths: Sequence[Path], manifest: TrainingManifest | None, objects: Mapping[PurePosixPath, StoredObject]
+    ) -> dict[str, OnDisk]:
+        """The training images by name, with their hashes: of all, or with contents=false of those that can be mended."""
+        if self._params.contents or manifest is None:
+            read = {path.name for path in paths}
+        elif self._storage is None:
+            read = {path.name for path in paths} - {image.file for image in manifest.images}
+        else:
+            folder = addresses.folder_of(manifest.actor_name)
+            keys = addresses.keys_of(self._storage, manifest)
+            there = {file for file, key in keys.items() if key in objects or not key.is_relative_to(folder)}
+            read = {path.name for path in paths} - there
+        found = {}
+        for path in paths:
+            sha256 = self._context.hashes.of(path) if path.name in read else None
+            readable = sha256 is not None if path.name in read else os.access(path, os.R_OK)
+            found[path.name] = OnDisk(path, sha256, readable)
+        return found
+
+    def _oddities(self, actor: Actor, manifest: TrainingManifest, disk: Mapping[str, OnDisk]) -> dict[str, str]:
+        """What stands under the name of an image or an entry and is no training image, each with what it is."""
+        folder = layout.training_folder(self._context.data, actor.name)
+        entered = {image.file for image in manifest.images}
+        try:
+            names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        except OSError as error:
+            raise ItemError(f"{folder} can't be read: {error.strerror}") from error
+        odd = (name for name in names if name not in disk and (training.is_image(name) or name in entered))
+        return {name: _what(folder / name) for name in odd}
 
     def _same(self, there: OnDisk, stored: StoredObject) -> bool:
         """Whether a file is what an object holds: by size; by the ETag, where that is an MD5 and fits; else by the object's bytes."""
@@ -200,19 +238,6 @@ class Audit:
         assert self._storage is not None
         assert there.sha256 is not None
         return self._storage.holding(stored.key, there.sha256) is not None
-
-    def _claimed(self, storage: Storage) -> dict[PurePosixPath, set[str]]:
-        """The keys that manifests name, each with its actors: an object that another actor's manifest names is no orphan."""
-        claims: defaultdict[PurePosixPath, set[str]] = defaultdict(set)
-        for actor in self._library.actors():
-            try:
-                manifest = training.read_manifest(self._context.data, actor)
-            except ItemError:
-                continue
-            if manifest is not None:
-                for image in manifest.images:
-                    claims[addresses.key_of(storage, manifest, image.file)].add(actor.name)
-        return dict(claims)
 
     def _notes(self, manifest: TrainingManifest | None, disk: Mapping[str, OnDisk]) -> list[str]:
         notes = []
@@ -289,6 +314,23 @@ def _listed(storage: Storage) -> tuple[dict[str, dict[PurePosixPath, StoredObjec
     except ItemError as error:
         raise UserError(f"the library's mirror can't be listed: {error}") from error
     return dict(found), sizes
+
+
+def _left(found: int, mendable: int, failed: int) -> str:
+    """What a gate says of differences, and of actors that were not compared."""
+    uncompared = f"{counted(failed, 'actor')} could not be compared" if failed else ""
+    differing = f"{counted(found, 'difference')}, {mendable} of them can be mended" if found else ""
+    how = ": execute=true, or callsheet audit --fix" if found else ""
+    return "; ".join(filter(None, [uncompared, differing])) + how
+
+
+def _what(path: Path) -> str:
+    """What something is that is no training image, for people."""
+    if path.is_symlink():
+        return "a link"
+    if path.is_dir():
+        return "a folder"
+    return "no training image by its name" if path.is_file() else "no plain file"
 
 
 def _md5(path: Path) -> str:

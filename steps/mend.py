@@ -22,7 +22,7 @@ from steps.carrying import LARGEST_SHARE, Carrier
 from steps.library import addresses, differences, layout, training
 from steps.library.actors import Actor, Library
 from steps.library.differences import GONE, MENDS, NOWHERE, ORPHAN, UNLISTED, UNSTORED, WORDS, Difference, Findings
-from steps.library.journal import STAGED, ActionRecord, Arrival, Rewrite, Upload
+from steps.library.journal import STAGED, ActionRecord, Arrival, Upload, rewrite_of
 from steps.library.made import MadeRecord
 from steps.library.mirror import Storage, StoredObject
 from steps.library.training import TrainingManifest
@@ -180,6 +180,10 @@ class Mend:
             if self._context.hashes.of(folder / str(one.file)) != one.sha256:
                 raise ItemError(f"{folder / str(one.file)} has changed since the audit: audit again")
         for one in findings.of(NOWHERE):
+            if self._storage.url(PurePosixPath(layout.ACTORS)) is None:
+                raise ItemError(
+                    f"{one.file}: nothing mirrors the library (storage=local), so its entry stays: audit and mend with storage=s3"
+                )
             if os.path.lexists(folder / str(one.file)):
                 raise ItemError(f"{folder / str(one.file)} has appeared since the audit: audit again")
 
@@ -203,9 +207,8 @@ class Mend:
         after = differences.mended(manifest, findings, self._storage, hashes)
         if after == manifest:
             return record
-        path = training.manifest_path(self._context.data, actor.name)
-        before = path.read_text("utf-8") if path.is_file() else None
-        return replace(record, rewrite=Rewrite(path.relative_to(self._context.data).as_posix(), before, after.text()))
+        root = self._context.data
+        return replace(record, rewrite=rewrite_of(root, training.manifest_path(root, actor.name), after.text()))
 
     def _manifest(self, actor: Actor) -> TrainingManifest:
         found = training.read_manifest(self._context.data, actor)

@@ -59,6 +59,8 @@ def _lines(path: Path) -> Iterator[str]:
         yield str(error)
         return
     for row in found["results"]:
+        if not row["success"]:
+            yield f"{row['actor_name']}: could not be compared: {row['error']}"
         for difference in row["differences"]:
             became = (row["actor_name"], difference["kind"], difference["target"]) in mended
             yield f"{row['actor_name']}: {difference['target']}: {difference['says']}{': mended' if became else ''}"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.errors import UserError
 from runner.files import plain_name, read_json
 from steps.library import addresses, layout, training
+from steps.library.addresses import Claim
 from steps.library.documents import check
 from steps.library.mirror import Storage, StoredObject
 from steps.library.plans import KEYS_SCHEMA, LIBRARY_SCHEMA, SHA256, WHOLE, PlannedKey, check_keys
@@ -32,10 +33,13 @@ MENDS: Mapping[str, str] = {
     UNADDRESSED: "the entry gets the object's address",
 }
 # For a person: nobody else knows which side is right.
-OTHERS_CONTENT, CHANGED, MANIFEST, ELSEWHERE, NAME, UNREADABLE, STRANGER = (
-    "differs_from_mirror", "differs_from_manifest", "manifest", "elsewhere", "name", "unreadable", "nobodys",
+OTHERS_CONTENT, CHANGED, MANIFEST, ELSEWHERE, SHARED, NAME, NO_IMAGE, UNREADABLE, STALE, NESTED, STRANGER = (
+    "differs_from_mirror", "differs_from_manifest", "manifest", "elsewhere", "shared", "name", "no_image", "unreadable",
+    "stale", "in_subfolder", "nobodys",
 )  # fmt: skip
-KINDS = (*MENDS, OTHERS_CONTENT, CHANGED, MANIFEST, ELSEWHERE, NAME, UNREADABLE, STRANGER)
+KINDS = (
+    *MENDS, OTHERS_CONTENT, CHANGED, MANIFEST, ELSEWHERE, SHARED, NAME, NO_IMAGE, UNREADABLE, STALE, NESTED, STRANGER,
+)  # fmt: skip
 WORDS: Mapping[str, str] = {
     UNLISTED: "files that no manifest lists",
     GONE: "entries whose file only the mirror has",
@@ -47,8 +51,12 @@ WORDS: Mapping[str, str] = {
     CHANGED: "files that differ from their entry's hash",
     MANIFEST: "manifests that are broken or not written yet",
     ELSEWHERE: "addresses that lead elsewhere",
+    SHARED: "entries that share their object with another",
     NAME: "names that no manifest can hold",
+    NO_IMAGE: "links and other things that are no training image",
     UNREADABLE: "files that can't be read",
+    STALE: "objects at the key of an entry that leads elsewhere",
+    NESTED: "objects in sub-folders of training_data",
     STRANGER: "folders of objects that are nobody's",
 }
 
@@ -116,10 +124,23 @@ class Difference:
 
 @dataclass(frozen=True)
 class OnDisk:
-    """A training image on the disk; `sha256` is None where it can't be read."""
+    """A training image on the disk; `sha256` is None where it was not read or can't be."""
 
     path: Path
     sha256: str | None
+    is_readable: bool = True
+
+
+class Folder(NamedTuple):
+    """An actor's training_data on the disk.
+
+    Attributes:
+        images: The training images, by name.
+        oddities: What stands under the name of an image or of an entry and is no training image: by name, what it is, for people.
+    """
+
+    images: Mapping[str, OnDisk]
+    oddities: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -159,62 +180,91 @@ class Comparison:
 
     Args:
         manifest: The manifest, or what migration would write.
-        disk: The training images on the disk, by name.
+        folder: What is on the disk.
         storage: The mirror; None where nothing mirrors the library.
         objects: The mirror's objects below the actor's training_data, by key.
-        is_claimed: Whether another actor's manifest names an object.
+        claims: The entries that lead to an object, by its key; of all actors.
         same: Whether a file on the disk is what an object holds.
     """
 
     def __init__(
         self,
         manifest: TrainingManifest,
-        disk: Mapping[str, OnDisk],
+        folder: Folder,
         storage: Storage | None,
         objects: Mapping[PurePosixPath, StoredObject],
-        is_claimed: Callable[[PurePosixPath], bool],
+        claims: Mapping[PurePosixPath, Collection[Claim]],
         same: Callable[[OnDisk, StoredObject], bool],
     ) -> None:
         self._manifest = manifest
-        self._disk = disk
+        self._disk, self._oddities = folder
         self._storage = storage
         self._objects = objects
-        self._is_claimed = is_claimed
+        self._claims = claims
         self._same = same
         self._folder = addresses.folder_of(manifest.actor_name)
         self._entries = {image.file: image for image in manifest.images}
+        self._keys = {} if storage is None else addresses.keys_of(storage, manifest)
+        self._own = {} if storage is None else addresses.claimed(storage, [manifest])
 
     def differences(self) -> Iterator[Difference]:
         """All, by file, then the objects that are left."""
-        for file in sorted({*self._entries, *self._disk}, key=training.order_of):
+        for file in sorted({*self._entries, *self._disk, *self._oddities}, key=training.order_of):
             entry, there = self._entries.get(file), self._disk.get(file)
-            if entry is not None:
+            if file in self._oddities:
+                yield self._odd(file)
+            elif there is not None and not there.is_readable:
+                yield Difference(UNREADABLE, file, "can't be read: change its permissions", file=file)
+            elif entry is not None:
                 yield from self._of_entry(entry, there)
             elif there is not None:
                 yield from self._of_unlisted(file, there)
-        yield from self._orphans()
+        yield from self._unowned()
+
+    def _odd(self, file: str) -> Difference:
+        listed = "the manifest lists it" if file in self._entries else "no manifest can list it"
+        return Difference(NO_IMAGE, file, f"is {self._oddities[file]}, and {listed}: move one of them away", file=file)
 
     def _of_entry(self, entry: TrainingImage, there: OnDisk | None) -> Iterator[Difference]:
-        if there is not None and there.sha256 is None:
-            yield _unreadable(entry.file)
-            return
-        if there is not None and entry.sha256 is not None and there.sha256 != entry.sha256:
+        if self._is_changed(entry, there):
             yield Difference(CHANGED, entry.file, "is not what it was when its entry was written", file=entry.file)
-            there = OnDisk(there.path, None)
         if self._storage is None:
             yield from self._unmirrored(entry, there)
             return
-        key = addresses.key_of(self._storage, self._manifest, entry.file)
-        if key.is_relative_to(self._folder):
+        key = self._keys[entry.file]
+        if others := self._others(key, entry.file):
+            yield self._shared(entry, there, key, others)
+        elif key.is_relative_to(self._folder):
             yield from self._of_object(entry, there, key, self._objects.get(key))
         else:
             yield from self._of_distant(entry, there, key)
+
+    def _is_changed(self, entry: TrainingImage, there: OnDisk | None) -> bool:
+        known = None if there is None else there.sha256
+        return known is not None and entry.sha256 is not None and known != entry.sha256
+
+    def _others(self, key: PurePosixPath, file: str | None) -> list[Claim]:
+        """The entries, but one of this actor, that lead to an object."""
+        name = self._manifest.actor_name
+        of_others = {claim for claim in self._claims.get(key, ()) if claim.actor_name != name}
+        return sorted((of_others | self._own.get(key, set())) - {Claim(name, str(file))})
+
+    def _shared(
+        self, entry: TrainingImage, there: OnDisk | None, key: PurePosixPath, others: Sequence[Claim]
+    ) -> Difference:
+        assert self._storage is not None
+        names = ", ".join(f"{claim.file} of {claim.actor_name}" for claim in others)
+        says = f"leads to {self._storage.address(key)}, and so does {names}: mend the url of all but one"
+        missing = "" if there is not None else "; and there is no such file"
+        return Difference(SHARED, entry.file, says + missing, file=entry.file)
 
     def _unmirrored(self, entry: TrainingImage, there: OnDisk | None) -> Iterator[Difference]:
         if there is not None:
             return
         if entry.url is None:
-            yield self._nowhere(entry.file)
+            # Its object would be an orphan to a later audit, and perhaps it is the only copy.
+            says = "is not on the disk; nobody looked in a bucket, so its entry stays: give storage=s3 and its bucket"
+            yield Difference(NOWHERE, entry.file, says, file=entry.file)
         else:
             says = "is not on the disk; its address may have it: give storage=s3 and its bucket"
             yield Difference(GONE, entry.file, says, file=entry.file)
@@ -224,12 +274,14 @@ class Comparison:
     ) -> Iterator[Difference]:
         """An entry whose object is, or would be, in the actor's own folder."""
         if stored is None:
-            yield self._nowhere(entry.file) if there is None else self._unstored(entry.file, there, key)
+            yield self._nowhere(entry) if there is None else self._unstored(entry.file, there, key)
             return
         if there is None:
             yield self._gone(entry.file, stored)
             return
-        if there.sha256 is not None and not self._same(there, stored):
+        if self._is_changed(entry, there):
+            return
+        if not self._same(there, stored):
             yield self._others_content(entry.file, stored)
         elif entry.url is None:
             yield self._difference(UNADDRESSED, entry.file, "its entry does not say where the mirror has it", stored)
@@ -246,18 +298,14 @@ class Comparison:
         elif there is None:
             yield self._gone(entry.file, stored)
             return
-        elif there.sha256 is not None and not self._same(there, stored):
-            yield self._others_content(entry.file, stored)
-            return
         else:
+            if not self._is_changed(entry, there) and not self._same(there, stored):
+                yield self._others_content(entry.file, stored)
             return
         missing = "" if there is not None else "; and there is no such file"
         yield Difference(ELSEWHERE, entry.file, says + missing, file=entry.file)
 
     def _of_unlisted(self, file: str, there: OnDisk) -> Iterator[Difference]:
-        if there.sha256 is None:
-            yield _unreadable(file)
-            return
         if fault := self._name_fault(file):
             yield Difference(NAME, file, fault)
             return
@@ -283,30 +331,44 @@ class Comparison:
                 return f"can't be entered: {other} differs from it by case alone: rename one of them"
         return None
 
-    def _orphans(self) -> Iterator[Difference]:
+    def _unowned(self) -> Iterator[Difference]:
+        """Objects that no entry leads to, and that are no unlisted file's."""
         if self._storage is None:
             return
-        known = {addresses.key_of(self._storage, self._manifest, file) for file in self._entries}
         for key, stored in sorted(self._objects.items()):
-            is_own = key in known or key.name in self._disk or key.name in self._entries
-            if is_own or key.parent != self._folder or not training.is_image(key.name) or self._is_claimed(key):
+            if not training.is_image(key.name) or self._others(key, None):
                 continue
-            says = "is the image of no entry, and no file is called so"
             address = self._storage.address(key)
-            planned = PlannedKey(str(key), stored.size, stored.etag)
-            yield Difference(ORPHAN, address, says, mendable=True, key=planned)
+            if key.parent != self._folder:
+                yield Difference(NESTED, address, "is in a sub-folder of training_data, and no entry leads to it")
+            elif key.name in self._entries:
+                where = self._storage.address(self._keys[key.name])
+                says = f"no entry leads to it: that of {key.name} leads to {where}"
+                yield Difference(STALE, address, says, file=key.name)
+            elif key.name not in self._disk and key.name not in self._oddities:
+                planned = PlannedKey(str(key), stored.size, stored.etag)
+                says = "is the image of no entry, and no file is called so"
+                yield Difference(ORPHAN, address, says, mendable=True, key=planned)
 
-    def _nowhere(self, file: str) -> Difference:
-        places = "is not on the disk" if self._storage is None else "is neither on the disk nor in the mirror"
-        return self._difference(NOWHERE, file, places)
+    def _nowhere(self, entry: TrainingImage) -> Difference:
+        assert self._storage is not None
+        says = "is neither on the disk nor in the mirror"
+        alike = next((name for name in self._disk if layout.folded(name) == layout.folded(entry.file)), None)
+        if alike is not None:
+            return Difference(NAME, entry.file, f"{says}; {alike} differs from it by case alone", file=entry.file)
+        if entry.url is not None and self._storage.path_of(entry.url) is None:
+            says = f"{says}; its address, outside of this mirror, may have it: fetch it, or remove the entry"
+            return Difference(NOWHERE, entry.file, says, file=entry.file)
+        return self._difference(NOWHERE, entry.file, says)
 
     def _unstored(self, file: str, there: OnDisk, key: PurePosixPath) -> Difference:
         assert self._storage is not None
+        entry = self._entries.get(file)
         return Difference(
             UNSTORED,
             file,
             f"is not in the mirror at {self._storage.address(key)}",
-            mendable=there.sha256 is not None,
+            mendable=there.sha256 is not None and not (entry is not None and self._is_changed(entry, there)),
             file=file,
             key=PlannedKey(str(key), 0),
             sha256=there.sha256,
@@ -363,10 +425,6 @@ def mended(
         if images[file].sha256 is None:
             images[file] = replace(images[file], sha256=sha256)
     return replace(manifest, images=tuple(images.values()))
-
-
-def _unreadable(file: str) -> Difference:
-    return Difference(UNREADABLE, file, "can't be read: change its permissions", file=file)
 
 
 def row_of(difference: Difference) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from runner.ledger import Ledger
 from steps.audit import Audit, AuditParams
 from steps.library import differences, training
 from steps.library.actors import Library
-from steps.library.differences import Comparison, Findings, OnDisk
+from steps.library.differences import Comparison, Findings, Folder, OnDisk
 from steps.library.mirror import Storage, StoredObject
 from steps.library.training import TrainingImage, TrainingManifest
 from steps.library.undoing import UndoReport
@@ -219,16 +219,16 @@ def test_without_a_mirror_manifest_and_disk_are_compared_and_that_is_said(audito
     before = auditor.files()
     assert auditor.audit() == {
         ADA: [
-            ("nowhere", auditor.name(ADA, 1), True),
-            # Its object may be where nobody looked.
+            # The objects may be where nobody looked.
+            ("nowhere", auditor.name(ADA, 1), False),
             ("gone_from_disk", auditor.name(ADA, 2), False),
             ("unlisted", auditor.name(ADA, 9), True),
         ]
     }
     assert auditor.document["notes"][0].startswith("nothing mirrors the library")
     auditor.mend()
-    assert auditor.gate == "1 difference left, for a person to mend"
-    assert set(auditor.manifest(ADA)) == {auditor.name(ADA, number) for number in (2, 3, 4, 9)}
+    assert auditor.gate == "2 differences left, for a person to mend"
+    assert set(auditor.manifest(ADA)) == {auditor.name(ADA, number) for number in (1, 2, 3, 4, 9)}
     assert auditor.undo().refused == ()
     assert auditor.files() == before
 
@@ -303,7 +303,11 @@ def test_addresses_elsewhere_are_kept_and_their_objects_never_touched(auditor: A
     auditor.edit(BEK, change)
     before = bucket.everything()
     assert auditor.audit() == {
-        BEK: [("elsewhere", auditor.name(BEK, 4), False), ("elsewhere", auditor.name(ADA, 9), False)],
+        BEK: [
+            ("elsewhere", auditor.name(BEK, 4), False),
+            ("elsewhere", auditor.name(ADA, 9), False),
+            *[("stale", storage.address(PurePosixPath(auditor.key(BEK, number))), False) for number in (1, 4)],
+        ],
         # Ada's own is no orphan, for somebody's manifest names it.
     }
     assert auditor.document["notes"] == [f"{BEK}: 2 URLs outside of this mirror, kept and never touched"]
@@ -324,10 +328,149 @@ def test_objects_of_nobody_are_listed(auditor: Auditor, bucket: Bucket) -> None:
 
 
 def test_what_is_no_training_image_is_nobodys_business(auditor: Auditor, bucket: Bucket) -> None:
-    for name in ("manifest.json", "response.json", "request_1.png", "older/0001_bek_1.jpg"):
+    for name in ("manifest.json", "response.json", "request_1.png", "older/notes.txt"):
         bucket.write(f"actors/{BEK}/training_data/{name}", b"as it is")
         put(auditor.folder_of(BEK) / "notes.txt", b"mine")
     assert auditor.audit() == {}
+
+
+def test_without_a_mirror_no_only_copy_is_lost(auditor: Auditor, bucket: Bucket) -> None:
+    """An entry without an address is no reason to take its object for an orphan afterwards."""
+    auditor.edit(BEK, lambda document: document["images"][0].update(url=None))
+    data = auditor.path(BEK, 1).read_bytes()
+    auditor.path(BEK, 1).unlink()
+    mirror, auditor.mirror = auditor.mirror, no_mirror(auditor.ledger)
+    assert auditor.audit() == {BEK: [("nowhere", auditor.name(BEK, 1), False)]}
+    edited(auditor, "nowhere", mendable=True)
+    assert "nothing mirrors the library" in auditor.mend()[BEK]["error"]
+    auditor.mirror = mirror
+    assert auditor.audit(run="with") == {BEK: [("gone_from_disk", auditor.name(BEK, 1), True)]}
+    auditor.mend(run="fetching")
+    assert auditor.path(BEK, 1).read_bytes() == data
+
+
+def test_an_entry_with_an_address_elsewhere_is_not_dropped(auditor: Auditor, bucket: Bucket) -> None:
+    auditor.edit(BEK, lambda document: document["images"][0].update(url="s3://somebody/else.jpg"))
+    auditor.path(BEK, 1).unlink()
+    bucket.remove(auditor.key(BEK, 1))
+    assert auditor.audit() == {BEK: [("nowhere", auditor.name(BEK, 1), False)]}
+
+
+def test_entries_that_share_an_object_are_listed_and_left(auditor: Auditor, bucket: Bucket) -> None:
+    first, ada = (auditor.mirror.url(PurePosixPath(auditor.key(name, 1))) for name in (BEK, ADA))
+    # By its own key the first one's, by the address the second's too; the third's is Ada's.
+    auditor.edit(BEK, lambda document: document["images"][0].update(url=None))
+    auditor.edit(BEK, lambda document: document["images"][1].update(url=first))
+    auditor.edit(BEK, lambda document: document["images"][2].update(url=ada))
+    auditor.path(BEK, 2).unlink()
+    before = bucket.everything()
+    assert auditor.audit() == {
+        ADA: [("shared", auditor.name(ADA, 1), False)],
+        BEK: [
+            *[("shared", auditor.name(BEK, number), False) for number in (1, 2, 3)],
+            *[("stale", auditor.mirror.address(PurePosixPath(auditor.key(BEK, number))), False) for number in (2, 3)],
+        ],
+    }
+    (said,) = [row["differences"][0]["says"] for row in auditor.document["results"] if row["actor_name"] == ADA]
+    assert said.endswith(f"and so does {auditor.name(BEK, 3)} of {BEK}: mend the url of all but one")
+    assert auditor.mend() == {}
+    assert bucket.everything() == before
+
+
+def test_objects_in_subfolders_are_listed_unless_an_entry_leads_there(auditor: Auditor, bucket: Bucket) -> None:
+    deep = f"actors/{BEK}/training_data/older"
+    bucket.write(f"{deep}/{auditor.name(BEK, 1)}", b"left behind")
+    bucket.write(f"{deep}/kept.jpg", auditor.path(BEK, 2).read_bytes())
+    bucket.remove(auditor.key(BEK, 2))
+    url = auditor.mirror.url(PurePosixPath(f"{deep}/kept.jpg"))
+    auditor.edit(BEK, lambda document: document["images"][1].update(url=url))
+    address = auditor.mirror.address(PurePosixPath(deep, auditor.name(BEK, 1)))
+    assert auditor.audit() == {BEK: [("in_subfolder", address, False)]}
+    assert auditor.mend() == {}
+
+
+def test_what_is_no_plain_image_is_for_a_person_and_blocks_nothing(auditor: Auditor, bucket: Bucket) -> None:
+    drift(auditor, bucket)
+    linked, folder, text = auditor.name(BEK, 3), auditor.name(BEK, 5), "notes.txt"
+    auditor.path(BEK, 3).symlink_to(auditor.path(ADA, 1))
+    auditor.path(BEK, 5).mkdir()
+    bucket.write(auditor.key(BEK, 5), b"of what the folder was once")
+    put(auditor.folder_of(BEK) / text, b"mine")
+    auditor.edit(BEK, lambda document: document["images"].append({"file": text}))
+    odd = {one for one in auditor.audit()[BEK] if one[0] in ("no_image", "nowhere")}
+    assert odd == {("no_image", linked, False), ("no_image", folder, False), ("no_image", text, False)}
+    row = auditor.mend()[BEK]
+    assert row["success"] is True
+    assert set(row["left"]) == {linked, folder, text}
+    assert {linked, text} < set(auditor.manifest(BEK))
+    assert auditor.path(BEK, 3).is_symlink()
+    assert bucket.objects()[auditor.key(BEK, 5)] == b"of what the folder was once"
+    assert {one[0] for one in auditor.audit(run="again")[BEK]} == {"no_image"}
+
+
+def test_an_entry_that_differs_by_case_alone_is_not_dropped(auditor: Auditor, bucket: Bucket) -> None:
+    name = auditor.name(BEK, 1)
+    auditor.edit(BEK, lambda document: document["images"][0].update(file=name.upper(), url=None))
+    found = auditor.audit()[BEK]
+    assert {one for one in found if name.upper() in one[1].upper()} == {
+        ("name", name, False),
+        ("name", name.upper(), False),
+    }
+
+
+def test_without_contents_only_what_can_be_mended_is_read(
+    auditor: Auditor, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runner.fingerprint import FileHashes
+
+    drift(auditor, bucket)
+    put(auditor.path(ADA, 1), jpeg("orange"))
+    bucket.write(auditor.key(ADA, 2), b"shorter")
+    known, read = FileHashes.of, set()
+
+    def of(self: FileHashes, path: Path) -> str | None:
+        read.add(path.name)
+        return known(self, path)
+
+    monkeypatch.setattr(FileHashes, "of", of)
+    size = auditor.path(ADA, 1).stat().st_size
+    bucket.write(auditor.key(ADA, 1), b"x" * size)
+    found = auditor.audit(contents=False)
+    # The first is another image than entry and object say, of the same size.
+    assert found[ADA] == [("differs_from_mirror", auditor.name(ADA, 2), False)]
+    assert read - {"manifest.json"} == {auditor.name(BEK, number) for number in (2, 7, 8)}
+    monkeypatch.undo()
+    row = auditor.mend()[BEK]
+    assert row["success"] is True
+    assert auditor.audit(run="again").keys() == {ADA}
+
+
+def test_line_ends_of_a_manifest_come_back_as_they_were(auditor: Auditor, bucket: Bucket) -> None:
+    drift(auditor, bucket)
+    path = auditor.folder_of(BEK) / "manifest.json"
+    path.write_bytes(json.dumps(json.loads(path.read_bytes()), indent=1).replace("\n", "\r\n").encode())
+    before = auditor.files()
+    auditor.audit()
+    assert auditor.mend()[BEK]["success"] is True
+    assert auditor.undo().refused == ()
+    assert auditor.files() == before
+
+
+def test_who_could_not_be_compared_is_told(
+    auditor: Auditor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    auditor.write_manifests()
+    folder = auditor.folder_of(BEK)
+    folder.rename(tmp_path / "outside")
+    folder.symlink_to(tmp_path / "outside")
+    assert auditor.audit() == {}
+    assert auditor.gate == "1 actor could not be compared"
+    auditor.path(ADA, 1).unlink()
+    auditor.audit(run="both")
+    assert str(auditor.gate).startswith("1 actor could not be compared; 1 difference, 0 of them can be mended")
+    words = [f"data={auditor.library}", f"outputs={tmp_path / 'outputs'}", "quiet=true"]
+    assert main(["audit", *words]) == 1
+    assert f"{BEK}: could not be compared: " in capsys.readouterr().out
 
 
 def test_names_that_no_manifest_can_hold_are_listed(auditor: Auditor, bucket: Bucket) -> None:
@@ -560,7 +703,7 @@ def test_what_is_mended_is_mended(sides: list[tuple[str, str, bool, str]]) -> No
 
     def compared() -> list[differences.Difference]:
         there = {item.key: item for item in mirror.inventory(PurePosixPath(folder))}
-        comparison = Comparison(manifest, disk, mirror, there, lambda key: False, same)
+        comparison = Comparison(manifest, Folder(disk), mirror, there, {}, same)
         return list(comparison.differences())
 
     findings = Findings(BEK, None, tuple(compared()))
