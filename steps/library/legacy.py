@@ -204,7 +204,7 @@ class _Migrating:
         entry = piece.value
         if isinstance(entry, str):
             is_name = name is None and training.is_image(entry)
-            entry = {"file" if is_name else "url" if "://" in entry else "prompt": entry}
+            entry = {"url" if "://" in entry else "file" if is_name else "prompt": entry}
         if entry is None and name is not None:
             entry = {}
         if not isinstance(entry, dict):
@@ -221,13 +221,27 @@ class _Migrating:
             self._leave(piece, f"{before.file} has an entry before")
             return
         row = self._row(file, piece.source)
-        if name is None:
+        if name is not None:
+            if rest.get("filename") == name:
+                del rest["filename"]
+            self._keep_name(row, piece, rest, name)
+        elif not _an_address(said):
+            at = next(key for key in FILES if rest.get(key) == said)
             rest = {key: value for key, value in rest.items() if key not in FILES or value != said}
-        elif rest.get("filename") == name:
-            del rest["filename"]
-        if said != row.file:
-            rest.setdefault("legacy_name", said)
+            self._keep_name(row, piece.at(at, said), rest, str(said))
+        _fill_address(row, rest)
         self._take_over(row, piece, rest)
+
+    def _keep_name(self, row: _Row, piece: _Piece, rest: dict[str, Any], said: str) -> None:
+        """Keep what a file is called where that is not its name: an address as its url if none is known, else beside the entry."""
+        if said == row.file:
+            return
+        if _an_address(said) and not _has_address(row, rest):
+            row.known["url"] = said
+        elif "legacy_name" not in rest and "legacy_name" not in row.extra:
+            rest["legacy_name"] = said
+        elif said not in (rest.get("legacy_name"), row.extra.get("legacy_name")):
+            self._leave(_Piece(piece.source, piece.pointer, said), f"{row.file}: has another legacy_name")
 
     def _predictions(self, pieces: Sequence[_Piece]) -> None:
         """Give predictions, in their order, to the images, by number. Those that no image came of take no number."""
@@ -372,7 +386,7 @@ def _file_named(said: Any) -> str | None:
     if not isinstance(said, str) or ".." in (parts := said.replace("\\", "/").split("/")):
         return None
     try:
-        name = plain_name(parts[-1], "file")
+        name = plain_name(_last_part(said) if "://" in said else parts[-1], "file")
     except UserError:
         return None
     return name if training.is_image(name) else None
@@ -383,6 +397,22 @@ def _name_in(entry: Mapping[str, Any]) -> str | None:
     said = [entry[name] for name in FILES if isinstance(entry.get(name), str)]
     said += [entry[name] for name in URLS[:-1] if _an_address(entry.get(name)) and _file_named(_last_part(entry[name]))]
     return next((name for name in said if _file_named(name) is not None), None)
+
+
+def _has_address(row: _Row, rest: Mapping[str, Any]) -> bool:
+    """Whether a row has its address, or an entry gives it under a name for addresses."""
+    return "url" in row.known or any(_an_address(rest.get(name)) for name in URLS)
+
+
+def _fill_address(row: _Row, rest: dict[str, Any]) -> None:
+    """Where no other address is known, take the one that an entry gives instead of the file's name."""
+    if _has_address(row, rest):
+        return
+    for key in FILES:
+        named = _file_named(rest[key]) if _an_address(rest.get(key)) else None
+        if named is not None and layout.folded(named) == layout.folded(row.file):
+            row.known["url"] = rest.pop(key)
+            return
 
 
 def _fill(row: _Row, rest: dict[str, Any]) -> None:

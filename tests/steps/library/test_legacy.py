@@ -79,6 +79,10 @@ SHAPES: dict[str, Any] = {
     "by name below images": {"images": {name(n): {"prompt": f"prompt {n}", "s3_url": URL + name(n)} for n in (1, 2)}},
     "named by a path": [{"path": f"data/actors/0001_bek/training_data/{name(n)}", "prompt": f"prompt {n}", "url": URL + name(n)} for n in (1, 2)],
     "named by the address": [{"prompt": f"prompt {n}", "s3_url": URL + name(n)} for n in (1, 2)],
+    "named by an address": [{"image": URL + name(n), "prompt": f"prompt {n}"} for n in (1, 2)],
+    "by address": {URL + name(n): {"prompt": f"prompt {n}"} for n in (1, 2)},
+    "signed addresses": [{"path": f"{URL}{name(n)}?X-Amz-Expires=60", "prompt": f"prompt {n}"} for n in (1, 2)],
+    "named twice": [{"filename": name(n), "image": URL + name(n), "prompt": f"prompt {n}"} for n in (1, 2)],
     "in another case": {name(n).upper(): {"prompt": f"prompt {n}", "url": URL + name(n)} for n in (1, 2)},
     "predictions": [prediction(n, output=[URL + f"x{n}"]) for n in (1, 2)],
 }  # fmt: skip
@@ -100,6 +104,43 @@ def test_prompts_and_addresses_are_kept_in_every_shape(folder: Folder, shape: st
         assert entry.sha256 == folder.hashes.of(folder.path / name(number))
     assert folder.unmapped() == []
     assert folder.migrated().unplaced == ()
+
+
+@pytest.mark.parametrize("shape", ["named by an address", "by address", "named twice"])
+def test_an_address_that_names_the_file_is_the_url_and_nothing_else(folder: Folder, shape: str) -> None:
+    folder.images(1)
+    folder.write("response.json", SHAPES[shape])
+    entry = folder.entries()[name(1)]
+    assert (entry.url, entry.extra) == (URL + name(1), {})
+
+
+def test_addresses_in_a_list_are_kept(folder: Folder) -> None:
+    folder.images(1)
+    folder.write("prompt_metadata.json", {"images": [URL + name(1)]})
+    assert (folder.entries()[name(1)].url, folder.unmapped()) == (URL + name(1), [])
+
+
+def test_what_names_the_file_is_kept_beside_another_address_and_name(folder: Folder) -> None:
+    folder.images(1, 2)
+    entries = {
+        URL + name(1): {"url": "https://r/b.png", "legacy_name": "old"},
+        "older/" + name(2): {"legacy_name": "old"},
+    }
+    folder.write("prompt_metadata.json", entries)
+    assert [entry.extra for entry in folder.entries().values()] == [{"legacy_name": "old"}] * 2
+    assert folder.entries()[name(1)].url == "https://r/b.png"
+    kept = {piece.value: piece.why for piece in folder.migrated().manifest.unmapped}
+    assert kept == {
+        URL + name(1): f"{name(1)}: has another legacy_name",
+        "older/" + name(2): f"{name(2)}: has another legacy_name",
+    }
+
+
+def test_the_address_of_another_file_is_not_taken(folder: Folder) -> None:
+    folder.images(1, 2)
+    folder.write("prompt_metadata.json", [{"filename": name(1), "image": URL + name(2)}])
+    entry = folder.entries()[name(1)]
+    assert (entry.url, entry.extra) == (None, {"image": URL + name(2)})
 
 
 def test_one_prediction_with_several_images(folder: Folder) -> None:
@@ -289,11 +330,26 @@ def _read_back(folder: Folder) -> None:
         path.unlink()
 
 
-FILES = st.sampled_from([name(1), name(2), name(3), name(1).upper(), f"training_data/{name(2)}", "x.jpg", "none", "../a.png"])  # fmt: skip
+ADDRESSES = [URL + name(1), URL + name(3), f"s3://b/{name(2)}?signed=1"]
+FILES = st.sampled_from(
+    [name(1), name(2), name(3), name(1).upper(), f"training_data/{name(2)}", "x.jpg", "none", "../a.png", *ADDRESSES]
+)
 SCALARS = st.none() | st.booleans() | st.integers(-3, 2**70) | st.floats(allow_nan=False, allow_infinity=False) | FILES
 SCALARS |= st.text(max_size=5) | st.sampled_from([URL + name(1), "https://r/b", "s3://b/k.png"])
 KEYS = st.sampled_from(
-    [*legacy.FILES, *legacy.URLS, *legacy.LISTS, "prompt", "input", "status", "class", "source", "sha256", "made_at"]
+    [
+        *legacy.FILES,
+        *legacy.URLS,
+        *legacy.LISTS,
+        "prompt",
+        "input",
+        "status",
+        "class",
+        "source",
+        "sha256",
+        "made_at",
+        "legacy_name",
+    ]
 )
 ANYTHING = st.recursive(
     SCALARS,
@@ -310,9 +366,11 @@ PREDICTIONS = st.fixed_dictionaries(
         "url": SCALARS,
     },
 )
+NAMES = dict.fromkeys(("file", "image", "legacy_name"), FILES)
 ENTRIES = st.fixed_dictionaries(
-    {"filename": FILES}, optional={**dict.fromkeys(("prompt", "s3_url", "url", "seed"), SCALARS), "file": FILES, "x": ANYTHING}
-)  # fmt: skip
+    {"filename": FILES},
+    optional={**dict.fromkeys(("prompt", "s3_url", "url", "seed"), SCALARS), **NAMES, "x": ANYTHING},
+)
 DOCUMENTS = (
     ANYTHING
     | PREDICTIONS
@@ -337,6 +395,7 @@ def test_nothing_of_a_legacy_file_is_lost(folder: Folder, metadata: Any, respons
     wanted = Counter(_leaves(metadata)) + Counter(_leaves(response))
     files = {image.file for image in manifest.images}
     named = files | {image.extra.get("legacy_name") for image in manifest.images}
+    named |= {piece.value for piece in manifest.unmapped if piece.why.endswith("another legacy_name")}
     lost = {
         leaf: count for leaf, count in (wanted - kept).items() if not (isinstance(leaf[1], str) and leaf[1] in named)
     }
