@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -88,10 +89,11 @@ class Work:
         """Train a part from its checkpoint to its end, and put the moving average in its place."""
         path, plan = self.folder / "checkpoints" / f"{name}.safetensors", self.steps(schedule)
         module.to(self.device)
-        for step, told in train(module, loss_of, plan, path, seed=self.seed):
-            figures = ", ".join(f"{key} {value:.4g}" for key, value in told.items())
-            self.log.info("%s: step %d of %d: %s", name, step, plan.steps, figures)
-            self.check()
+        with contextlib.closing(train(module, loss_of, plan, path, seed=self.seed)) as training:
+            for step, told in training:
+                figures = ", ".join(f"{key} {value:.4g}" for key, value in told.items())
+                self.log.info("%s: step %d of %d: %s", name, step, plan.steps, figures)
+                self.check()
         module.load_state_dict(averages(path), strict=False)
         module.eval()
 

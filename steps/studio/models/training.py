@@ -6,7 +6,7 @@ A checkpoint is one safetensors file, written whole every CHECKPOINT_SECONDS: we
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,8 +95,10 @@ def train(
     path: Path,
     *,
     seed: int = 0,
-) -> Iterator[tuple[int, dict[str, float]]]:
+) -> Generator[tuple[int, dict[str, float]]]:
     """Train to the schedule's end; goes on from the checkpoint at `path` if there is one, and leaves the last one there.
+
+    Closing it saves what has been learned by then.
 
     Args:
         module: All that learns, in train mode.
@@ -122,7 +124,11 @@ def train(
             save_checkpoint(state, path)
             saved = now
         if state.step % LOG_STEPS == 0 or state.step == schedule.steps:
-            yield state.step, _means(told) | {"seconds": (now - began) / len(told)}
+            try:
+                yield state.step, _means(told) | {"seconds": (now - began) / len(told)}
+            except GeneratorExit:
+                save_checkpoint(state, path)
+                raise
             told, began = [], time.monotonic()
     save_checkpoint(state, path)
 

@@ -63,6 +63,18 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     assert all(value.isfinite().all() for value in training.averages(tmp_path / "spoiled").values())
 
 
+def test_closing_the_loop_keeps_what_was_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from steps.studio.models import training
+
+    monkeypatch.setattr(training, "LOG_STEPS", 6)
+    module = torch.nn.Linear(2, 1)
+    schedule = training.Schedule(steps=20, rate=1e-2)
+    loop = training.train(module, lambda *_: {"loss": module(torch.ones(1, 2)).sum()}, schedule, tmp_path / "closed")
+    assert next(loop)[0] == 6
+    loop.close()
+    assert training.steps_done(tmp_path / "closed") == 6
+
+
 def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
     from steps.studio.models.training import Schedule
 
