@@ -121,8 +121,9 @@ class Audit:
         objects = self._objects.get(actor.name, {})
         manifest, found = self._manifest(actor, paths)
         disk = self._on_disk(paths, manifest, objects)
+        oddities = {} if manifest is None else self._oddities(actor, manifest, disk)
         if manifest is not None:
-            folder = Folder(disk, self._oddities(actor, manifest, disk))
+            folder = Folder(disk, oddities)
             found += self._compared(manifest, folder, objects, mendable=not found)
         return Audited(
             actor.id,
@@ -132,7 +133,10 @@ class Audit:
             sum(training.is_image(key.name) for key in objects),
             self._context.hashes.of(training.manifest_path(root, actor.name)),
             tuple(found),
-            tuple(self._notes(manifest, disk)),
+            (
+                *self._notes(manifest, disk),
+                *(f"{file} is {what}, and is left alone" for file, what in oddities.items()),
+            ),
         )
 
     def finish(self, results: Results[Audited]) -> None:

@@ -212,7 +212,9 @@ class Comparison:
         for file in sorted({*self._entries, *self._disk, *self._oddities}, key=training.order_of):
             entry, there = self._entries.get(file), self._disk.get(file)
             if file in self._oddities:
-                yield self._odd(file)
+                # What neither manifest nor mirror knows differs from nothing: a link or folder of a person's.
+                if entry is not None or self._folder / file in self._objects:
+                    yield self._odd(file)
             elif there is not None and not there.is_readable:
                 yield Difference(UNREADABLE, file, "can't be read: change its permissions", file=file)
             elif entry is not None:
@@ -222,7 +224,7 @@ class Comparison:
         yield from self._unowned()
 
     def _odd(self, file: str) -> Difference:
-        listed = "the manifest lists it" if file in self._entries else "no manifest can list it"
+        listed = "the manifest lists it" if file in self._entries else "the mirror has an image of its name"
         return Difference(NO_IMAGE, file, f"is {self._oddities[file]}, and {listed}: move one of them away", file=file)
 
     def _of_entry(self, entry: TrainingImage, there: OnDisk | None) -> Iterator[Difference]:
