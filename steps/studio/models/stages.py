@@ -183,6 +183,8 @@ def train_reader(work: Work) -> None:
 def train_diffusion(work: Work) -> None:
     """Train UNet, text encoders and IP-Adapter together."""
     module = diffusion.DiffusionInTraining()
+    if work.device == "cpu":
+        diffusion.use_plain_attention(module.unet)
     losses = diffusion.DiffusionLosses(module, work.rows("latents"), work.rows("references"))
     work.train("diffusion", module, losses, diffusion.SCHEDULE)
     work.finish("diffusion", module)
@@ -191,6 +193,8 @@ def train_diffusion(work: Work) -> None:
 def train_control(work: Work) -> None:
     """Train the ControlNet on the finished UNet."""
     model = finished_diffusion(work)
+    if work.device == "cpu":
+        diffusion.use_plain_attention(model.unet)
     module = control.new_controlnet(model.unet)
     work.train("control", module, control.ControlLosses(module, model, work.rows("latents")), control.SCHEDULE)
     work.finish("control", module)

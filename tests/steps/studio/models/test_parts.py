@@ -189,3 +189,27 @@ def test_planar_norms_are_group_norms() -> None:
         use_planar_norms(norm)
     assert results[1][0].is_contiguous(memory_format=torch.channels_last)
     assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(*results, strict=True))
+
+
+def test_plain_attention_gives_the_same_numbers_with_and_without_the_adapter() -> None:
+    from steps.studio.models import diffusion
+
+    torch.manual_seed(0)
+    model = diffusion.DiffusionInTraining(diffusion.new_unet((64, 64), latent_channels=4))
+    noise, words = torch.randn(2, 4, 8, 8), torch.randn(2, 77, sum(diffusion.WIDTHS))
+    given = {
+        "time_ids": diffusion.time_ids(2),
+        "text_embeds": torch.randn(2, diffusion.POOLED),
+        "image_embeds": [torch.randn(2, 1, 128)],
+    }
+    found = []
+    for scale in (0.0, 1.0):
+        diffusion.set_adapter_scale(model.unet, scale)
+        found.append(model.unet(noise, 7, words, added_cond_kwargs=given).sample)
+    diffusion.use_plain_attention(model.unet)
+    names = set(model.state_dict())
+    for scale, before in zip((0.0, 1.0), found, strict=True):
+        diffusion.set_adapter_scale(model.unet, scale)
+        assert torch.allclose(model.unet(noise, 7, words, added_cond_kwargs=given).sample, before, atol=1e-4)
+    assert not torch.allclose(*found, atol=1e-4)
+    assert any("to_k_ip" in name for name in names)
