@@ -66,7 +66,7 @@ def writing(path: Path) -> Iterator[IO[str]]:
         yield file
 
 
-def read_json(path: Path, *, finite: bool = True) -> Any:
+def read_json(path: Path, *, finite: bool = False) -> Any:
     """Parse a JSON file that people may have edited.
 
     Args:

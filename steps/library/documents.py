@@ -51,7 +51,7 @@ def read_checked(path: Path, schema: Mapping[str, Any]) -> Any:
     Raises:
         UserError: Not there, not JSON, or not of the schema; with the path and the JSON pointer of the first fault.
     """
-    value = read_json(path)
+    value = read_json(path, finite=True)
     check(value, schema, str(path))
     return value
 

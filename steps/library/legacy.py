@@ -152,7 +152,7 @@ class _Migrating:
             fault, text = f"over {LARGEST_BYTES // 2**20} MiB: its beginning is kept here", _beginning(path)
         if fault is None:
             try:
-                document = read_json(path, finite=False)
+                document = read_json(path)
             except UserError as error:
                 fault, text = str(error).removeprefix(str(path)).lstrip(": "), _beginning(path)
             else:

@@ -53,11 +53,11 @@ def draw(root: Path) -> None:
     put(image(root, BEK, 1).with_name("response.json"), json.dumps(predictions).encode())
 
 
-def draw_drifted(root: Path) -> None:
-    """The same with manifests, from which the disk has drifted away."""
+def draw_drifted(root: Path, numbers: Sequence[int]) -> None:
+    """The same with manifests that list some numbers, from which the disk has drifted away."""
     draw(root)
     for actor, name in enumerate(NAMES):
-        images = tuple(TrainingImage(f"{name}_{number}.jpg", prompt=f"prompt {number}") for number in (1, 2, 3, 7))
+        images = tuple(TrainingImage(f"{name}_{number}.jpg", prompt=f"prompt {number}") for number in numbers)
         manifest = TrainingManifest(actor, name, images)
         put(image(root, name, 1).with_name("manifest.json"), manifest.text().encode())
 
@@ -102,7 +102,8 @@ def wired_job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WiredJobs]:
 
         def make(name: str) -> Wired:
             if name not in known:
-                template = _template(folder, name)
+                # Only with a bucket can be mended what the disk lacks.
+                template = _template(folder, name, (1, 2, 3, 7))
                 objects = drifted(template / "data") if name == "mend" else mirrored(template / "data")
                 words = command(_command(scene, name), "s3", "embedded", "embedded")
                 known[name] = Wired(
@@ -114,9 +115,13 @@ def wired_job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WiredJobs]:
         yield make
 
 
-def _template(folder: Path, name: str) -> Path:
+def _template(folder: Path, name: str, numbers: Sequence[int] = (1, 2, 3)) -> Path:
+    """The library before a job; the manifests of one that is to be mended list these numbers."""
     template = folder / name
-    (draw_drifted if name == "mend" else draw)(template / "data")
+    if name == "mend":
+        draw_drifted(template / "data", numbers)
+    else:
+        draw(template / "data")
     (template / "outputs").mkdir()
     return template
 
