@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import files, registry
+from runner.artifacts import Artifacts
 from runner.backends import build
 from runner.budget import Budget
 from runner.engine import StepRun, Tools, open_row
@@ -172,6 +173,8 @@ class Job:
             hashes=tools.hashes,
             operations=Operations(run.path / "operations.jsonl"),
             stop=self._stop,
+            artifacts=Artifacts(Path(settings.outputs), tools.ledger, tools.hashes, self._stop),
+            progress=self._reporter.within,
         )
 
     def _budget(self, run: Run, ledger: Ledger) -> Budget:

@@ -43,6 +43,7 @@ class Reporter:
         self._redact = Redactor()
         self._bar = self._terminal_bar() if not quiet and self._stream.isatty() else None
         self._task: TaskID | None = None
+        self._inner: dict[str, TaskID] = {}
         self._label = ""
         self.done = self.failed = self.remembered = 0
         self.usd = 0.0
@@ -81,14 +82,39 @@ class Reporter:
                 self._last_line = self._clock()
                 self._print(self._line())
 
+    def within(self, item: str, done: int, total: int, extra: str = "") -> None:
+        """How far a long item is.
+
+        Args:
+            item: Its key.
+            done: How much of it is done.
+            total: Of how much; the item's bar goes when all is done.
+            extra: What else a person wants to see ("loss 0.081").
+        """
+        with self._lock:
+            if self._bar is not None:
+                self._show_inner(item, done, total, extra)
+            elif not self._quiet and self._clock() - self._last_line >= LINE_EVERY_SECONDS:
+                self._last_line = self._clock()
+                self._print(f"{self._label}: {item}: {done} of {total}{', ' if extra else ''}{extra}")
+
     def end(self) -> None:
         """A step's items are all done, or the run stops."""
         if self._bar is not None:
             self._bar.stop()
-            if self._task is not None:
-                self._bar.remove_task(self._task)
+            for task in [*([] if self._task is None else [self._task]), *self._inner.values()]:
+                self._bar.remove_task(task)
             self._task = None
+            self._inner = {}
         self.say(self._line())
+
+    def _show_inner(self, item: str, done: int, total: int, extra: str) -> None:
+        assert self._bar is not None
+        if item not in self._inner:
+            self._inner[item] = self._bar.add_task(f"  {item}", total=total, extra="")
+        self._bar.update(self._inner[item], completed=done, total=total, extra=extra)
+        if done >= total:
+            self._bar.remove_task(self._inner.pop(item))
 
     def _terminal_bar(self) -> Progress:
         columns = (

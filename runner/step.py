@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from runner.artifacts import Artifacts
 from runner.fingerprint import FileHashes
 from runner.ledger import Ledger
 from runner.operations import Operations
@@ -68,6 +69,10 @@ class Results(Protocol[R]):
         ...
 
 
+def _tell_nobody(item: str, done: int, total: int, extra: str) -> None:
+    """Where nobody watches."""
+
+
 @dataclass(frozen=True)
 class StepContext:
     """What the runner gives a step.
@@ -80,6 +85,8 @@ class StepContext:
         seed: The recipe's seed.
         execute: True when steps with effects on the library may act.
         stop: Long work inside one item asks it, and waits with it.
+        artifacts: Where files are made that other steps and runs use.
+        progress: How far a long item is: its key, how much is done, of how much, and what else a person wants to see.
     """
 
     label: str
@@ -92,6 +99,8 @@ class StepContext:
     hashes: FileHashes
     operations: Operations
     stop: Stop
+    artifacts: Artifacts
+    progress: Callable[[str, int, int, str], None] = _tell_nobody
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("callsheet"))
 
 

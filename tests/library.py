@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from runner.artifacts import Artifacts
 from runner.errors import ItemError, Refused
 from runner.fingerprint import FileHashes
 from runner.ledger import Ledger
@@ -222,7 +223,7 @@ def context(
     """What a step gets, over real folders."""
     out = folder / run / label
     out.mkdir(parents=True, exist_ok=True)
-    stop = Stop()
+    stop, hashes = Stop(), FileHashes(ledger)
     return StepContext(
         label=label,
         run=run,
@@ -231,7 +232,8 @@ def context(
         seed=0,
         execute=execute,
         ledger=ledger,
-        hashes=FileHashes(ledger),
+        hashes=hashes,
         operations=Operations(folder / run / "operations.jsonl"),
         stop=stop,
+        artifacts=Artifacts(folder, ledger, hashes, stop),
     )
