@@ -8,44 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from steps.library.shots import FACINGS as FACINGS
+from steps.library.shots import GESTURES as GESTURES
+from steps.library.shots import SHOTS as SHOTS
+from steps.library.shots import Shot as Shot
 from steps.studio.people import Character, Face, face_of, seeded
 
 Points = NDArray[np.float64]
 Spot = tuple[float, float]
 
-SHOTS = ("portrait", "half", "full")
-GESTURES = ("standing", "waving", "akimbo", "sitting", "riding")
-FACINGS = ("left", "front", "right")
-_TURN = {"left": -1.0, "front": 0.0, "right": 1.0}
 _STATURE = {"child": 0.74, "teen": 0.97, "young": 1.0, "middle-aged": 1.0, "elderly": 0.95}
 _HEADROOM = {"kalpak": 0.66, "fur hat": 0.34, "turban": 0.38, "hood": 0.16, "headscarf": 0.12, "cap": 0.14}
 SOLE = 5.95
 SEAT = 3.5
 HOOF = 5.75
-
-
-@dataclass(frozen=True)
-class Shot:
-    """How the character is taken.
-
-    Attributes:
-        kind: One of SHOTS.
-        gesture: One of GESTURES.
-        facing: One of FACINGS: where the face turns, and where a horse goes.
-        x: -1 (left) to 1 (right): where in the free width the figure stands.
-        sway: -1 to 1: how the hands and feet differ from the plain pose.
-    """
-
-    kind: str = "full"
-    gesture: str = "standing"
-    facing: str = "front"
-    x: float = 0.0
-    sway: float = 0.0
-
-    @property
-    def turn(self) -> float:
-        """-1 for left, 0 for front, 1 for right."""
-        return _TURN[self.facing]
 
 
 @dataclass(frozen=True)
