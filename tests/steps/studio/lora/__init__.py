@@ -1,0 +1,1 @@
+"""Tests of the LoRA's training, reading and writing."""
