@@ -91,7 +91,7 @@ def _run_view(run: Path, about: Mapping[str, Any], parts: Parts) -> dict[str, An
         "filters": verdicts(cards),
         "ranking": ranking(cards, parts.found),
         # Drawings and strips of pictures need room beside each other.
-        "broad": any(card.bars or card.trend or card.marked for card in cards),
+        "broad": any(card.strip or card.bars or card.trend or card.marked for card in cards),
         "figures": [(row.label, name, count) for row in steps if row.part for name, count in row.part.counts],
         "settings": read_text(run / "recipe.yaml"),
         "facts": [(name, list(flat(about.get(name)))) for name in FACTS if about.get(name)],

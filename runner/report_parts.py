@@ -54,6 +54,29 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """One picture of a strip: a sequence that is read in order, large enough to look at.
+
+    Attributes:
+        file: Its path from the run's folder; empty where there is nothing to show but the words.
+        caption: What names it ("1").
+        text: What stands below it.
+        badge: Its verdict, if there is one.
+        facts: Name and value pairs, shown on demand.
+        tries: Pictures that were made for it and not taken, with what is to be said of each as the caption; shown on demand.
+        alt: The picture in words; by default the text.
+    """
+
+    file: str
+    caption: str
+    text: str = ""
+    badge: Badge | None = None
+    facts: Sequence[tuple[str, str]] = ()
+    tries: Sequence[Shown] = ()
+    alt: str = ""
+
+
+@dataclass(frozen=True)
 class Bar:
     """One class of a distribution against its target, in whole things such as images.
 
@@ -103,6 +126,7 @@ class Entry:
         pictures: Images, in order.
         notes: Sentences: reasons, what was done.
         facts: Name and value pairs.
+        strip: A sequence of pictures; such a card is as wide as the page. A later step's replaces an earlier one's.
         bars: A distribution against its target; a later step's replaces an earlier one's, as do the next three.
         trend: That distribution over time.
         rank: Where it stands in the overview of a part that has a `ranking_title`, the highest first; None leaves it out.
@@ -116,6 +140,7 @@ class Entry:
     pictures: Sequence[Shown] = ()
     notes: Sequence[str] = ()
     facts: Sequence[tuple[str, str]] = ()
+    strip: Sequence[Frame] = ()
     bars: Sequence[Bar] = ()
     trend: Trend | None = None
     rank: float | None = None

@@ -6,25 +6,25 @@ Everything here may have been edited by hand or cut off by a crash, so nothing r
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
 from runner import files
 from runner.errors import UserError
 from runner.report_charts import BarTable, TrendChart, bar_table, percent, trend_chart
-from runner.report_parts import COMES, GOES, PART, Badge, Bar, Entry, ReportPart, Shown, Trend
+from runner.report_parts import COMES, GOES, PART, Badge, Bar, Entry, ReportPart, Trend
+from runner.report_pictures import Picture, Pictures, Still
 
 # What changes or loses something comes first.
 TONES = ("destructive", "error", "warning", "change", "neutral", "good")
 NO_BADGE = Badge("", "no verdict", "·", "neutral")
 LONGEST_TEXT = 200_000
+MOST_BESIDE = 6
 
 
 class State(NamedTuple):
@@ -56,18 +56,6 @@ STEP_NUMBERS = ("done", "remembered", "failed", "seconds", "usd")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image of a card; `url` is None where there is no file below the run's folder."""
-
-    url: str | None
-    caption: str
-    alt: str
-    step: str
-    mark: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class Share:
     """What one step said of a card."""
 
@@ -86,6 +74,7 @@ class Card:
     badge: Badge = NO_BADGE
     shown: dict[tuple[str, str], Picture] = field(default_factory=dict)
     shares: list[Share] = field(default_factory=list)
+    strip: Sequence[Still] = ()
     bars: Sequence[Bar] = ()
     trend: Trend | None = None
     rank: float | None = None
@@ -102,6 +91,12 @@ class Card:
         """Images that go and images that come, where there are any."""
         lists = [(mark, [picture for picture in self.shown.values() if picture.mark == mark]) for mark in (GOES, COMES)]
         return [(mark, pictures) for mark, pictures in lists if pictures]
+
+    @property
+    def columns(self) -> int:
+        """How many pictures of its strip stand beside each other, so that no row is much shorter than the others."""
+        rows = -(-len(self.strip) // MOST_BESIDE)
+        return -(-len(self.strip) // rows) if rows else 0
 
     @property
     def bar_table(self) -> BarTable | None:
@@ -180,7 +175,7 @@ def read_parts(run: Path, labels: Iterable[str]) -> Parts:
 def join(run: Path, parts: Mapping[str, ReportPart]) -> list[Card]:
     """One card per key: the destructive ones first, then those of the highest rank, else as the steps named them."""
     cards: dict[str, Card] = {}
-    pictures = _Pictures(run)
+    pictures = Pictures(run)
     for label, part in parts.items():
         for entry in part.entries:
             _add(cards.setdefault(entry.key, Card(entry.key)), label, entry, pictures)
@@ -333,12 +328,13 @@ def _first_fault(error: ValidationError) -> str:
     return f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}"
 
 
-def _add(card: Card, label: str, entry: Entry, pictures: _Pictures) -> None:
+def _add(card: Card, label: str, entry: Entry, pictures: Pictures) -> None:
     card.title = card.title or entry.title or entry.key
     card.subtitle = card.subtitle or entry.subtitle
     card.badge = entry.badge or card.badge
     for shown in entry.pictures:
         _show(card, pictures.picture(label, card.title, shown))
+    card.strip = [pictures.still(label, card.title, frame) for frame in entry.strip] or card.strip
     card.bars = entry.bars or card.bars
     card.trend = entry.trend or card.trend
     if entry.rank is not None:
@@ -353,34 +349,6 @@ def _show(card: Card, picture: Picture) -> None:
     known = card.shown.get(key)
     if known is None or (picture.mark and not known.mark):
         card.shown[key] = picture
-
-
-class _Pictures:
-    """Turns what steps name into addresses that stay below the run's folder."""
-
-    def __init__(self, run: Path) -> None:
-        self._run = run
-        # Files that several runs use lie in outputs/artifacts, with links to them in the run's folder.
-        parents = run.absolute().parents
-        shared = [parents[level] / "artifacts" for level in (1, 3) if level < len(parents)]
-        self._roots = [root.resolve() for root in (run, *shared)]
-
-    def picture(self, label: str, title: str, shown: Shown) -> Picture:
-        """The picture, without an address if its file is elsewhere or gone."""
-        alt = shown.alt or ", ".join(filter(None, (title, shown.caption)))
-        url = quote(os.fsencode(shown.file), safe="/") if self._is_ours(shown.file) else None
-        mark = shown.mark if shown.mark in (GOES, COMES) else ""
-        return Picture(url, shown.caption, alt, label, mark, shown.reason)
-
-    def _is_ours(self, name: str) -> bool:
-        pure = PurePosixPath(name)
-        if pure.is_absolute() or ".." in pure.parts or "\\" in name:
-            return False
-        try:
-            target = (self._run / pure).resolve()
-            return target.is_file() and any(target.is_relative_to(root) for root in self._roots)
-        except (OSError, ValueError, RuntimeError):
-            return False
 
 
 _PART = TypeAdapter(ReportPart)

@@ -1,6 +1,16 @@
 
 (function () {
   "use strict";
+  var SMALL = 128;
+  function sharpen(image) {
+    if (image.naturalWidth && Math.max(image.naturalWidth, image.naturalHeight) < SMALL) image.classList.add("pixels");
+  }
+  // Lazy images come one by one; their load events do not bubble.
+  document.addEventListener("load", function (event) { if (event.target.tagName === "IMG") sharpen(event.target); }, true);
+  Array.prototype.forEach.call(document.images, sharpen);
+})();
+(function () {
+  "use strict";
   var tools = document.querySelector(".tools");
   if (!tools) return;
   var list = document.querySelector(".cards");
