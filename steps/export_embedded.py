@@ -71,7 +71,8 @@ class ExportEmbedded:
         import torch
 
         from steps.studio.models.export import write_weights
-        from steps.studio.models.measure import Bar, Measured, bars
+        from steps.studio.models.layout import MANIFEST
+        from steps.studio.models.measure import WRONG_BELOW, Bar, Measured, bars, threshold
         from steps.studio.models.stages import Work, finished_parts
         from steps.studio.models.teaching import teaching
 
@@ -79,6 +80,8 @@ class ExportEmbedded:
         work = Work(folder, seed=self._params.seed, effort=self._params.effort, log=self._context.log)
         target = self._context.out / WEIGHTS
         manifest = write_weights(finished_parts(work), target, {"seed": work.seed, "effort": work.effort})
+        manifest["clip"] = {"threshold": round(threshold(target, self._params.pictures), 4), "wrong_below": WRONG_BELOW}
+        files.write_json(target / MANIFEST, manifest)
         found: list[Bar] = []
         measured = Measured(target, self._params.pictures, self._context.out / SHEETS)
         for bar in chain(bars(measured), teaching(measured)):

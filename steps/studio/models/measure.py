@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from steps.studio.models import domain, labels, layout, weights
-from steps.studio.models.captions import full_caption
+from steps.studio.models.captions import full_caption, staged_caption
 from steps.studio.models.domain import Picture
 from steps.studio.models.drawing_lots import generator_at
 from steps.studio.models.poses import joints_of, pose_picture
@@ -26,6 +26,9 @@ from steps.studio.models.vae import decibels
 STEPS, GUIDANCE = 20, 3.0
 """Of the pictures that are judged."""
 JUDGED = ("hat", "outfit_colour", "place", "gesture", "shot")
+SOMEBODY = "a person"
+"""Who a scored text speaks of."""
+WRONG_BELOW = 0.95
 _BATCH = 32
 
 
@@ -117,6 +120,21 @@ def retrieval(measured: Measured) -> Iterator[Bar]:
     likeness = functional.normalize(torch.cat(seen)) @ functional.normalize(torch.cat(read)).T
     right = (likeness.argmax(dim=1) == torch.arange(len(shown))).float().mean()
     yield Bar(f"CLIP retrieval@1 of {len(shown)}", float(right), 0.75)
+
+
+def threshold(folder: Path, count: int = 600) -> float:
+    """The CLIPScore (Hessel et al. 2021) that 95 % of wrong pairs stay below: renders with what other renders are told as scenes."""
+    model, tokenizer, processor = weights.load_clip(folder)
+    shown = Measured(folder, count).pictures()
+    texts = [staged_caption(one, SOMEBODY) for one in shown]
+    with torch.no_grad():
+        pixels = processor(images=[one.draw() for one in shown], return_tensors="pt")
+        seen = model.get_image_features(**pixels).pooler_output
+        words = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+        read = model.get_text_features(**words).pooler_output
+    scores = 2.5 * (functional.normalize(seen) @ functional.normalize(read).T).clamp(min=0)
+    wrong = torch.tensor([[one != other for other in texts] for one in texts])
+    return float(np.quantile(scores[wrong].numpy(), WRONG_BELOW))
 
 
 def telling_faces_apart(measured: Measured) -> Iterator[Bar]:

@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from runner import files
 from runner.errors import ItemError
@@ -137,7 +138,7 @@ def resume(module: nn.Module, schedule: Schedule, path: Path) -> Trained:
     """The module with the checkpoint's weights, or as it is where there is none."""
     parameters = {name: value for name, value in module.named_parameters() if value.requires_grad}
     optimizer = torch.optim.AdamW(
-        parameters.values(), lr=schedule.rate, betas=(0.9, 0.99), weight_decay=schedule.weight_decay
+        parameters.values(), lr=schedule.rate, betas=(0.9, 0.99), weight_decay=schedule.weight_decay, fused=True
     )
     state = Trained(module, {name: value.detach().clone() for name, value in parameters.items()}, optimizer)
     if path.is_file():
@@ -208,9 +209,7 @@ def _one_step(state: Trained, loss_of: LossOf, schedule: Schedule, seed: int) ->
     if not torch.isfinite(norm):
         raise ItemError(f"step {state.step}: the gradient is not a number: lower the learning rate ({schedule.rate:g})")
     state.optimizer.step()
-    keep = schedule.averaging_at(state.step)
-    with torch.no_grad():
-        for name, value in parameters.items():
-            state.average[name].lerp_(value, 1 - keep)
+    average = get_ema_multi_avg_fn(schedule.averaging_at(state.step))
+    average([state.average[name] for name in parameters], list(parameters.values()), state.step)
     state.step += 1
     return {name: float(value.detach()) for name, value in losses.items()} | {"norm": float(norm)}

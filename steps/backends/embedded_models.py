@@ -1,0 +1,248 @@
+"""The embedded models as backends: a small SDXL, CLIP and faces, through the same classes as real ones. Their world is small and drawn."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from runner import files
+from runner.calls import Calls
+from runner.params import a_path, at_least, one_of, param
+from steps.backends.protocols import Face
+from steps.studio.framing import Shot
+from steps.studio.models import layout, weights
+from steps.studio.squares import cut_square
+
+_FOLDER_HELP = "folder of weights as `callsheet run embedded_models` exports them; null is what ships"
+
+
+@dataclass(frozen=True)
+class EmbeddedDiffusionSettings:
+    """How the embedded image model draws."""
+
+    folder: str | None = param(None, help=_FOLDER_HELP, check=a_path)
+    steps: int = param(20, help="sampling steps", check=at_least(1))
+    guidance: float = param(3.0, help="guidance scale", check=at_least(0))
+    threads: int = param(1, help="processor threads; another number changes the last bits", check=at_least(1))
+
+
+class EmbeddedDiffusion:
+    """A small SDXL with IP-Adapter and ControlNet that knows people in robes and hats in seven places, 64 pixels each way."""
+
+    device = "cpu"
+    gpu_usd_per_hour: float | None = None
+
+    def __init__(self, settings: EmbeddedDiffusionSettings, calls: Calls) -> None:  # noqa: ARG002 - computed here
+        self._settings = settings
+        self._weights = _Weights(settings.folder)
+        self.steps = settings.steps
+        self.guidance = settings.guidance
+
+    @property
+    def side(self) -> int:
+        """Pixels."""
+        from steps.studio.models.domain import SIZE
+
+        return SIZE
+
+    @property
+    def identity(self) -> str:
+        """The weights' digest and every setting."""
+        set_ = self._settings
+        digest = self._weights.digest(layout.SDXL, layout.CONTROLNET, layout.ADAPTER, layout.CLIP)
+        return f"embedded diffusion {digest} steps={set_.steps} guidance={set_.guidance:g} threads={set_.threads}"
+
+    def prepare(self) -> None:
+        """Raise UserError unless all weights are there, whole."""
+        _ = self._weights.folder
+
+    def load(self, *, pose: bool = False, adapter: bool = False) -> Any:
+        """See `Diffusion.load`."""
+        folder = self._weights.folder
+        import torch
+
+        torch.set_num_threads(self._settings.threads)
+        return weights.load_pipeline(folder, pose=pose, adapter=adapter)
+
+    def pose(self, shot: Shot, side: int) -> Image.Image:
+        """See `Diffusion.pose`."""
+        from steps.studio.models.poses import library_pose
+
+        picture = library_pose(shot)
+        return picture if picture.width == side else picture.resize((side, side), Image.Resampling.LANCZOS)
+
+
+@dataclass(frozen=True)
+class EmbeddedClipSettings:
+    """How pictures are held against texts."""
+
+    folder: str | None = param(None, help=_FOLDER_HELP, check=a_path)
+    prefix: str = param("", help="put before every scored text")
+    threshold: float | None = param(
+        None,
+        help="CLIPScore from which on an image passes; null is the weights' own, which 95 % of wrong pairs stay below",
+        check=at_least(0),
+    )
+
+
+class EmbeddedClip:
+    """CLIP for the embedded models' world."""
+
+    def __init__(self, settings: EmbeddedClipSettings, calls: Calls) -> None:  # noqa: ARG002 - computed here
+        self._settings = settings
+        self._weights = _Weights(settings.folder)
+        self._lock = threading.Lock()
+
+    @property
+    def identity(self) -> str:
+        """The weights' digest and the prefix."""
+        return f"embedded clip {self._weights.digest(layout.CLIP)} prefix={self._settings.prefix!r}"
+
+    @property
+    def prefix(self) -> str:
+        """Put before every scored text."""
+        return self._settings.prefix
+
+    @property
+    def threshold(self) -> float:
+        """See `Clip.threshold`."""
+        if self._settings.threshold is not None:
+            return self._settings.threshold
+        return float(self._weights.manifest["clip"]["threshold"])
+
+    @property
+    def limit(self) -> int:
+        """Tokens that are read."""
+        return int(self._models[1].model_max_length)
+
+    def prepare(self) -> None:
+        """Raise UserError unless all weights are there, whole."""
+        _ = self._weights.folder
+
+    def images(self, images: Sequence[Image.Image]) -> Any:
+        """See `Clip.images`."""
+        import torch
+
+        with self._lock, torch.inference_mode():
+            model, _, processor = self._models
+            pixels = processor(images=list(images), return_tensors="pt")
+            return _unit(model.get_image_features(**pixels).pooler_output)
+
+    def texts(self, texts: Sequence[str]) -> Any:
+        """See `Clip.texts`. The tokenizer keeps the end token of what it cuts."""
+        import torch
+
+        with self._lock, torch.inference_mode():
+            model, tokenizer, _ = self._models
+            words = tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+            return _unit(model.get_text_features(**words).pooler_output)
+
+    def tokens(self, text: str) -> int:
+        """See `Clip.tokens`."""
+        return len(self._models[1](text, truncation=False)["input_ids"])
+
+    @cached_property
+    def _models(self) -> tuple[Any, Any, Any]:
+        return weights.load_clip(self._weights.folder)
+
+
+@dataclass(frozen=True)
+class EmbeddedFacesSettings:
+    """Which of the two embedders tells faces apart."""
+
+    folder: str | None = param(None, help=_FOLDER_HELP, check=a_path)
+    pack: str = param(
+        layout.FACE_PACKS[0],
+        help="choose: for checkpoints and frames; report: another network, for results only",
+        check=one_of(*layout.FACE_PACKS),
+    )
+
+
+class EmbeddedFaces:
+    """Finds and tells apart the faces of the embedded models' world, through insightface's own classes."""
+
+    def __init__(self, settings: EmbeddedFacesSettings, calls: Calls) -> None:  # noqa: ARG002 - computed here
+        self._settings = settings
+        self._weights = _Weights(settings.folder)
+        self._lock = threading.Lock()
+
+    @property
+    def identity(self) -> str:
+        """The pack and its digest."""
+        pack = self._settings.pack
+        return f"embedded faces {pack} {self._weights.digest(f'{layout.FACES}/models/{pack}')}"
+
+    def prepare(self) -> None:
+        """Raise UserError unless all weights are there, whole."""
+        _ = self._weights.folder
+
+    def find(self, image: Image.Image) -> list[Face]:
+        """See `Faces.find`."""
+        pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
+        with self._lock:
+            found = self._app.get(pixels)
+        faces = [Face(_box(face.bbox), float(face.det_score), face.normed_embedding) for face in found]
+        return sorted(faces, key=lambda face: -_area(face.box))
+
+    def reference(self, image: Image.Image, face: Face) -> Image.Image:
+        """See `Faces.reference`: the box holds hair and hat, as the adapter was trained on."""
+        from steps.studio.models.domain import SIZE
+
+        return cut_square(image, face.box, SIZE)
+
+    @cached_property
+    def _app(self) -> Any:
+        return weights.load_faces(self._weights.folder, self._settings.pack)
+
+
+class _Weights:
+    """A folder of weights, checked when it is first looked at."""
+
+    def __init__(self, folder: str | None) -> None:
+        self._folder = Path(folder) if folder else weights.shipped()
+        self._lock = threading.Lock()
+        self._checked = False
+
+    @property
+    def folder(self) -> Path:
+        """Raises UserError where a file is missing or is not the manifest's."""
+        with self._lock:
+            if not self._checked:
+                weights.checked(self._folder)
+                self._checked = True
+        return self._folder
+
+    @cached_property
+    def manifest(self) -> Any:
+        return files.read_json(self.folder / layout.MANIFEST)
+
+    def digest(self, *places: str) -> str:
+        """Of the files at or below some places, 12 digits."""
+        rows = [
+            f"{row['path']} {row['sha256']}"
+            for row in self.manifest["files"]
+            if any(row["path"] == place or row["path"].startswith(f"{place}/") for place in places)
+        ]
+        return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:12]
+
+
+def _unit(vectors: Any) -> Any:
+    """Unit length each, as a float32 array."""
+    return (vectors / vectors.norm(dim=-1, keepdim=True)).float().numpy()
+
+
+def _box(values: Any) -> tuple[float, float, float, float]:
+    left, top, right, bottom = (float(value) for value in values[:4])
+    return left, top, right, bottom
+
+
+def _area(box: tuple[float, float, float, float]) -> float:
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
