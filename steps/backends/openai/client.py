@@ -24,7 +24,7 @@ from steps.backends.prices import Price
 if TYPE_CHECKING:
     from openai import OpenAI
 
-OPENAI = Vendor("openai", "https://api.openai.com/v1", "OPENAI_BASE_URL", "another backend (vision=embedded)")
+OPENAI = Vendor("openai", "https://api.openai.com/v1", "OPENAI_BASE_URL", "another backend (profile=embedded)")
 # A 429 of these is no matter of speed.
 OUT_OF_MONEY = re.compile(
     r"insufficient_quota|credit_balance_exhausted|\w*_spend_limit_exceeded|organization_usage_limit_exceeded"
