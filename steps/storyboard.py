@@ -1,0 +1,184 @@
+"""Draw stories frame by frame: each story in each mode with each seed is a storyboard, held against its texts and drawn again where it fails."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from runner import files
+from runner.artifacts import Artifact, link
+from runner.errors import UserError
+from runner.report_parts import ReportPart, counted, write_part
+from runner.step import Item, Outcome, Results, StepContext
+from steps.backends.protocols import Clip, Diffusion, Faces, Language
+from steps.library.stories import is_story_file, read_story
+from steps.storyboarding import Models, Production, StoryboardParams, Take
+from steps.studio.frames.cards import entry, failed_entry
+from steps.studio.frames.result import Frame, Storyboard
+from steps.studio.frames.setups import WITH_LORA
+from steps.studio.lora.reading import check_safetensors, lora_file
+
+RESULTS = "results.json"
+FORMAT = 1
+_NAME_WORDS = 5
+
+
+class DrawStoryboards:
+    """Draw each story in each mode with each seed."""
+
+    version: ClassVar[int] = 1
+    # Each storyboard is an artifact, which is looked up by itself.
+    reuses_answers: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        params: StoryboardParams,
+        context: StepContext,
+        diffusion: Diffusion,
+        clip: Clip,
+        face: Faces,
+        language: Language,
+    ) -> None:
+        self._params = params
+        self._context = context
+        self._models = Models(diffusion, clip, face, language)
+        self._production: Production | None = None
+
+    def items(self) -> list[Item[Take]]:
+        """One item for each combination; what can be told to fail is told before the first is drawn.
+
+        Raises:
+            UserError: A story, LoRA or model that is not there or can't be used.
+        """
+        told = _listed(self._params.story)
+        modes, seeds = _listed(self._params.mode), _listed(self._params.seed)
+        lora = self._lora_of(modes)
+        for model in (self._models.diffusion, self._models.clip, self._models.faces):
+            model.prepare()
+        if not all(map(is_story_file, told)):
+            getattr(self._models.language, "prepare", lambda: None)()
+        named = [(_name_of(text), text) for text in told]
+        self._production = Production(self._params, self._context, self._models, lora)
+        takes = [
+            Take(name, text, mode, self._context.seed if seed is None else seed)
+            for (name, text), mode, seed in itertools.product(named, modes, seeds)
+        ]
+        return [Item(take.key, take, (take,)) for take in takes]
+
+    def process(self, take: Take) -> Storyboard:
+        """Draw one, or find it."""
+        assert self._production is not None
+        return self._production.make(take)
+
+    def finish(self, results: Results[Storyboard]) -> None:
+        """Link to each storyboard; write results.json and the report's part."""
+        done = [outcome.result for outcome in results if outcome.result is not None]
+        for board in done:
+            link(Artifact(Path(board.folder), board.artifact), self._context.out / board.key)
+        files.write_json(self._context.out / RESULTS, self._document(done, results))
+        write_part(self._context.out, self._report(done, results))
+
+    def _lora_of(self, modes: Sequence[str]) -> Path | None:
+        """The LoRA's file, its header held against it."""
+        wanted = [mode for mode in modes if mode in WITH_LORA]
+        key = f"{self._context.label}.lora"
+        if not wanted:
+            return None
+        if self._params.lora is None:
+            raise UserError(
+                f"{key} = null is not allowed with mode={wanted[0]}: give a LoRA's folder or .safetensors file (train one with: "
+                f"callsheet run train_lora), or choose mode=baseline"
+            )
+        file = lora_file(Path(self._params.lora))
+        check_safetensors(file)
+        return file
+
+    def _document(self, done: Sequence[Storyboard], results: Results[Storyboard]) -> dict[str, Any]:
+        models = self._models
+        return {
+            "format": FORMAT,
+            "models": {
+                "diffusion": models.diffusion.identity,
+                "clip": models.clip.identity,
+                "faces": models.faces.identity,
+                "language": models.language.identity,
+            },
+            "gpu_usd_per_hour": models.diffusion.gpu_usd_per_hour,
+            "usd": round(sum(board.usd for board in done), 6),
+            "storyboards": [_summary(board) for board in done],
+            "failed": [{"storyboard": outcome.key, "error": outcome.error} for outcome in _failed(results)],
+            "results": [_row(board, frame) for board in done for frame in board.frames],
+        }
+
+    def _report(self, done: Sequence[Storyboard], results: Results[Storyboard]) -> ReportPart:
+        frames = [frame for board in done for frame in board.frames]
+        passed, tries = sum(frame.kept.passed for frame in frames), sum(len(frame.attempts) for frame in frames)
+        failed = list(_failed(results))
+        other = [f"{board.key}: drawn in mode '{board.drawn_as}'" for board in done if board.drawn_as != board.mode]
+        cards = [entry(board, f"{self._context.label}/{board.key}") for board in done]
+        return ReportPart(
+            headline=f"{counted(len(done), 'storyboard')} with {counted(len(frames), 'frame')} drawn, {passed} pass the gate.",
+            counts=[("pass", passed), ("below the threshold", len(frames) - passed), ("images drawn", tries)]
+            + ([("storyboards not drawn", len(failed))] if failed else []),
+            entries=[*cards, *(failed_entry(outcome.key, str(outcome.error)) for outcome in failed)],
+            warnings=other,
+        )
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(dict.fromkeys(value)) if isinstance(value, list) else [value]
+
+
+def _name_of(told: str) -> str:
+    """A story's name as a file name; a tale's is its first words and a digest."""
+    if is_story_file(told):
+        return read_story(told.strip()).name
+    words = re.findall(r"[a-z0-9]+", told.lower())[:_NAME_WORDS]
+    return "_".join([*words, hashlib.sha256(told.encode()).hexdigest()[:6]])
+
+
+def _failed(results: Results[Storyboard]) -> Iterator[Outcome[Storyboard]]:
+    return (outcome for outcome in results if outcome.result is None)
+
+
+def _summary(board: Storyboard) -> dict[str, Any]:
+    return {
+        "storyboard": board.key,
+        "story": board.story,
+        "title": board.title,
+        "mode": board.mode,
+        "drawn_as": board.drawn_as,
+        "seed": board.seed,
+        "folder": board.key,
+        "seconds": dict(board.seconds),
+        "usd": board.usd,
+        "notes": list(board.notes),
+    }
+
+
+def _row(board: Storyboard, frame: Frame) -> dict[str, Any]:
+    kept = frame.kept
+    return {
+        "storyboard": board.key,
+        "story": board.story,
+        "mode": board.mode,
+        "drawn_as": kept.mode,
+        "seed": board.seed,
+        "frame": frame.frame,
+        "attempt": kept.attempt,
+        "attempts": len(frame.attempts),
+        "cosine": kept.cosine,
+        "score": kept.score,
+        "first_score": frame.attempts[0].score,
+        "null_percentile": frame.null_percentile,
+        "passed": kept.passed,
+        "face_found": kept.faces > 0,
+        "face": kept.face,
+        "file": f"{board.key}/{frame.file}",
+        "prompt": frame.prompt,
+        "text": frame.text,
+    }
