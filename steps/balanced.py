@@ -123,7 +123,8 @@ class BalanceReport:
     def draw_composite(self, action: PlannedBalance) -> None:
         """Lay out what is there now, to be seen beside what was. The library is as it should be, also where this can't be done."""
         folder = layout.training_folder(self._context.data, action.actor_name)
-        files_now = [*action.stays, *(new.file for new in action.comes)]
+        # Of what was to go, what is still there was spared for want of new ones.
+        files_now = [*action.stays, *(image.file for image in action.goes), *(new.file for new in action.comes)]
         try:
             paths = [folder / file for file in sorted(files_now, key=training.order_of) if (folder / file).is_file()]
             for index, sheet in enumerate(composites.sheets(_cells(paths)), start=1):

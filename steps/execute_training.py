@@ -219,8 +219,8 @@ class ExecuteTraining:
             try:
                 record = self._maker.make(record, arrival, self._order(action, record, action.comes[arrival.slot]))
             except ItemError as error:
-                # What was made and paid for besides is not lost by it.
-                record = error.record if isinstance(error, NonePassed) else record
+                # What was made and paid for, this one's tries too, is not lost by it: the journal has the newest record.
+                record = error.record if isinstance(error, NonePassed) else self._journalled(record)
                 faults.append(error)
                 self._context.log.warning("%s: %s: %s", self._context.label, arrival.path, error)
         arrivals = tuple(arrival for arrival in record.arrivals if arrival.made is not None and arrival.passed)
@@ -236,6 +236,10 @@ class ExecuteTraining:
             keys=tuple(key for image in goes for key in image.keys),
             rewrite=self._rewrite(action, goes, arrivals),
         )
+
+    def _journalled(self, record: ActionRecord) -> ActionRecord:
+        known = self._carrier.journal.read(record.id)
+        return record if known is None else known[1]
 
     def _order(self, action: PlannedBalance, record: ActionRecord, new: Coming) -> Order:
         actor = self._actor(action)

@@ -5,6 +5,7 @@ recipes/stories/NAME.yaml · anywhere as a path. A scene speaks of its character
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def read_story(path_or_name: str | Path) -> Story:
     path = locate_story(path_or_name)
     document = read_yaml(path)
     check(document, SCHEMA, str(path))
-    scenes = tuple(_scene(row, f"{path}, /scenes/{index}/text") for index, row in enumerate(document["scenes"]))
+    scenes = tuple(_scene(row, f"{path}, /scenes/{index}") for index, row in enumerate(document["scenes"]))
     words = {key: one_line(document[key]) for key in ("title", "noun") if key in document}
     for key, value in words.items():
         if fault := _fault_of_words(value):
@@ -191,12 +192,16 @@ def one_line(text: str) -> str:
 def _scene(row: Mapping[str, Any], where: str) -> Scene:
     text = one_line(row["text"])
     if fault := fault_of(text):
-        raise UserError(f"{where}: {fault}")
+        raise UserError(f"{where}/text: {fault}")
+    x = float(row.get("x", 0.0))
+    if math.isnan(x):
+        # It is neither below nor above a limit, so that no schema refuses it.
+        raise UserError(f"{where}/x: NaN is no number from -1 (left) to 1 (right)")
     shot = Shot(
         kind=row.get("shot", "full"),
         gesture=row.get("gesture", "standing"),
         facing=row.get("facing", "front"),
-        x=float(row.get("x", 0.0)),
+        x=x,
     )
     return Scene(text, shot)
 

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from runner.errors import BadAnswer, ItemError, Refused, Transient, UserError
+from runner.errors import BadAnswer, Interrupted, ItemError, Refused, Transient, UserError
 from runner.ledger import Ledger
-from steps.backends.protocols import Answer, Question
+from steps.backends.protocols import Answer, ImageRequest, MadeImage, Question
 from steps.library.journal import DONE, FAILED
 from tests.library import RecordingMirror, jpeg, put, tree
 from tests.steps.keeper import COMIC, INK, NAME, PHOTO, Keeper, picture
@@ -353,6 +353,31 @@ def test_what_is_paid_for_is_not_lost_by_one_look_that_fails(
     assert sum(keeper.counts().values()) == left
     assert set(keeper.manifest()) == {path.name for path in keeper.training.glob("*.jpg")}
     assert "new images placed; missing: " in done[NAME]["error"]
+
+
+def test_what_could_not_be_looked_at_is_not_made_again_after_a_cut_off(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = Keeper(ledger, tmp_path, [(PHOTO, 5)])
+    plan = keeper.plan()
+    look, make = keeper.vision.ask, keeper.images.make
+
+    def away(question: Question) -> Answer:
+        raise Transient("away")
+
+    def cut_off(request: ImageRequest) -> MadeImage:
+        if len(keeper.images.requests) == 2:
+            raise Interrupted("stop")
+        return make(request)
+
+    monkeypatch.setattr(keeper.vision, "ask", away)
+    monkeypatch.setattr(keeper.images, "make", cut_off)
+    assert keeper.execute(plan) == {}
+    monkeypatch.setattr(keeper.vision, "ask", look)
+    monkeypatch.setattr(keeper.images, "make", make)
+    assert keeper.execute(plan)[NAME]["success"]
+    keys = [request.key for request in keeper.images.requests]
+    assert len(keys) == len(set(keys)) == len(keeper.manifest()) - 1
 
 
 def test_a_new_image_is_as_good_as_the_plan_asks(keeper: Keeper) -> None:
