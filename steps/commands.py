@@ -124,24 +124,30 @@ class DrawSample:
         parser.add_argument("--seed", type=int, default=0, help="faces, poses and scenes (0)")
         parser.add_argument(
             "--cast",
-            choices=("base_images", "training"),
+            choices=("base_images", "training", "character"),
             default="base_images",
-            help="whose faults: of base images, or of training images with metadata and a bucket in DIR/bucket (base_images)",
+            help="whose faults: of base images, of training images with metadata and a bucket in DIR/bucket, or of one character's raw "
+            "images in DIR/raw_images (base_images)",
         )
 
     def run(self, arguments: argparse.Namespace) -> int:
         """Draw."""
         from rich.progress import track
 
-        from steps.sample import BUCKET, DATA, TRAINING, TRUTH, cast_of, draw_library
+        from steps.sample import BUCKET, CHARACTER, DATA, TRAINING, TRUTH, cast_of, draw_library
+        from steps.studio.character_library import RAW
 
         folder = Path(arguments.dir)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"{folder} is not empty: give a new folder")
-        total = len(cast_of(arguments.cast, arguments.seed).actors)
+        cast = cast_of(arguments.cast, arguments.seed)
         drawing = draw_library(folder, arguments.seed, arguments.cast)
-        actors = list(track(drawing, "drawing actors", total=total, transient=True))
-        print(f"{len(actors)} actors drawn. Look: {folder / DATA}. The truth about them: {folder / TRUTH}")
+        drawn = list(track(drawing, f"drawing {cast.noun}s", total=len(cast.actors), transient=True))
+        where = folder / (RAW if arguments.cast == CHARACTER else DATA)
+        print(f"{len(drawn)} {cast.noun}s drawn. Look: {where}. The truth about them: {folder / TRUTH}")
+        if arguments.cast == CHARACTER:
+            print(f"Try: callsheet run caption data={folder / DATA} raw={where} trigger=NAME")
+            return 0
         if arguments.cast == TRAINING:
             print(f"Their bucket's objects, each under its key: {folder / BUCKET}")
             print(f"Try: callsheet run migrate_manifests data={folder / DATA}")

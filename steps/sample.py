@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +11,20 @@ from typing import Any, ClassVar, Protocol
 
 from runner import files
 from runner.params import at_least, one_of, param
-from runner.report_parts import ReportPart, write_part
+from runner.report_parts import ReportPart, counted, write_part
 from runner.step import Item, Results, StepContext
 from steps.library import layout
-from steps.studio import sample_library, training_library
+from steps.studio import character_library, sample_library, training_library
+from steps.studio.character_library import RawPicture
 from steps.studio.sample_library import SampleActor
 from steps.studio.training_files import TrainingActor
 
 DATA, BUCKET, TRUTH = "data", "bucket", "truth.json"
-BASE_IMAGES, TRAINING = "base_images", "training"
+BASE_IMAGES, TRAINING, CHARACTER = "base_images", "training", "character"
 # Files are waited for longer than drawn.
 _THREADS = 4
 
-AnyActor = SampleActor | TrainingActor
+AnyActor = SampleActor | TrainingActor | RawPicture
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,21 @@ class SampleParams:
     seed: int = param(0, help="faces, poses and scenes", check=at_least(0))
     cast: str = param(
         BASE_IMAGES,
-        help="base_images: 16 actors with faults in their base images; training: 36 with faults in their training images, and a bucket",
-        check=one_of(BASE_IMAGES, TRAINING),
+        help="base_images: 16 actors with faults in their base images; training: 36 with faults in their training images, and a bucket; "
+        "character: 24 raw images of one, and 2 that are of no use",
+        check=one_of(BASE_IMAGES, TRAINING, CHARACTER),
     )
 
 
 class Cast(Protocol):
     """A cast that can be drawn into a folder."""
 
+    noun: str
+    """What is drawn: actors, images."""
+
     @property
     def actors(self) -> Sequence[AnyActor]:
-        """Who is in it."""
+        """Who or what is in it."""
         ...
 
     def draw(self, actor: AnyActor, folder: Path) -> str:
@@ -80,12 +85,16 @@ class Sample:
         kinds = Counter(outcome.result for outcome in results)
         write_part(
             self._context.out,
-            ReportPart(headline=f"{kinds.total()} actors drawn, {kinds.total() - kinds['']} with something wrong."),
+            ReportPart(
+                headline=f"{counted(kinds.total(), self._cast.noun)} drawn, {kinds.total() - kinds['']} with something wrong."
+            ),
         )
 
 
 class _BaseImageCast:
     """Everything that goes wrong with base images."""
+
+    noun = "actor"
 
     def __init__(self, seed: int) -> None:
         self.actors: tuple[SampleActor, ...] = sample_library.cast(seed)
@@ -101,6 +110,8 @@ class _BaseImageCast:
 class _TrainingCast:
     """Everything that goes wrong with training images, their metadata and their mirror."""
 
+    noun = "actor"
+
     def __init__(self, seed: int) -> None:
         self.actors: tuple[TrainingActor, ...] = training_library.cast(seed)
 
@@ -114,9 +125,29 @@ class _TrainingCast:
         _write(folder, document, training_library.truth_document(self.actors), training_library.GROUPS)
 
 
+class _Character:
+    """One character's raw images."""
+
+    noun = "image"
+
+    def __init__(self, seed: int) -> None:
+        self.actors: tuple[RawPicture, ...] = character_library.pictures(seed)
+
+    def draw(self, actor: Any, folder: Path) -> str:
+        character_library.draw(actor, folder)
+        return str(actor.flaw)
+
+    def finish(self, folder: Path) -> None:
+        character_library.write_truth(self.actors, folder)
+
+
+_CASTS: Mapping[str, type[Cast]] = {BASE_IMAGES: _BaseImageCast, TRAINING: _TrainingCast, CHARACTER: _Character}
+
+
 def cast_of(kind: str, seed: int) -> Cast:
-    """A cast by its name, BASE_IMAGES or TRAINING."""
-    return _TrainingCast(seed) if kind == TRAINING else _BaseImageCast(seed)
+    """A cast by its name, BASE_IMAGES, TRAINING or CHARACTER."""
+    build: Callable[[int], Cast] = _CASTS[kind]
+    return build(seed)
 
 
 def draw_library(folder: Path, seed: int, kind: str = BASE_IMAGES) -> Iterator[AnyActor]:
