@@ -24,6 +24,11 @@ GOOD: Mapping[str, Any] = {
 }
 _FACTS = re.compile(r"^Description: ?(?P<description>.*?)\n+Outfit: ?(?P<outfit>.*)\Z", re.DOTALL | re.MULTILINE)
 _SORTING = re.compile(r"^Classes:\n(?P<classes>(?:- .*\n)+)Numbers: (?P<numbers>[\d, ]+)", re.MULTILINE)
+_TELLING = re.compile(
+    r"^The hero in the tale: (?P<who>.*)\nNumber of shots: (?P<least>\d+)(?: to (?P<most>\d+))?.*\nTale:\n(?P<story>.*?)"
+    r"(?:\n\nYour last answer .*)?\Z",
+    re.MULTILINE | re.DOTALL,
+)
 _DATA_URL = re.compile(r"data:image/(png|jpeg|jpg|gif|webp);base64,")
 _CACHED_FROM, _CACHED_STEP = 1024, 128
 
@@ -58,7 +63,9 @@ class Asked:
 
     @property
     def facts(self) -> dict[str, str]:
-        """Description and outfit, when the text ends with them; or numbers and classes of training images."""
+        """Description and outfit, when the text ends with them; or numbers and classes of training images; or a tale."""
+        if telling := _TELLING.search(self.text):
+            return {**telling.groupdict(), "most": telling["most"] or telling["least"]}
         if sorting := _SORTING.search(self.text):
             classes = ", ".join(re.findall(r"^- ([^:\n]+)", sorting["classes"], re.MULTILINE))
             return {"numbers": sorting["numbers"].strip(), "classes": classes}
@@ -127,16 +134,31 @@ def spoilt(answer: dict[str, Any], fault: str | None) -> dict[str, Any]:
 
 
 def judged(asked: Asked) -> Mapping[str, Any]:
-    """What the embedded judge sees in the images; for schemas that it doesn't know the least that is valid."""
+    """What the embedded judge sees in the images, and the embedded grammar in a tale; for schemas that it doesn't know the least that is valid."""
+    from steps.backends import embedded_language
     from steps.backends.embedded import ANSWERS
     from steps.backends.protocols import Question
     from steps.library.pictures import decode
 
+    if telling := embedded_language.ANSWERS.get(asked.schema_name):
+        return telling(Question(asked.text, (), asked.schema, asked.schema_name, asked.facts))
+    if asked.schema_name == "caption" and asked.images:
+        return {"caption": _captioned(asked)}
     if asked.schema_name not in ANSWERS or not asked.images:
         return _object(asked.schema)
     pictures = tuple(decode(data, "image.jpg") for data in asked.images)
     question = Question(asked.text, pictures, asked.schema, asked.schema_name, asked.facts)
     return ANSWERS[asked.schema_name](question)
+
+
+def _captioned(asked: Asked) -> str:
+    """What a plain look at the pixels tells, another text for another picture."""
+    from steps.library.pictures import decode
+
+    picture = decode(asked.images[0], "image.jpg")
+    red, green, blue = picture.image.resize((1, 1)).getpixel((0, 0))  # type: ignore[misc]
+    wide = "wide" if picture.size[0] > picture.size[1] else "upright"
+    return f"A figure stands before a ground of #{red:02x}{green:02x}{blue:02x}. The picture is {wide}."
 
 
 def constant(asked: Asked) -> Mapping[str, Any]:
