@@ -39,10 +39,11 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
+# torch is pinned: a wider range may fetch gigabytes for graphics cards.
 $(VENV)/.base: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/pip install -q -c constraints.txt -e .
+	$(BIN)/pip install -q -c constraints.txt -e ".[models]"
 	@touch $@
 
 $(STAMP): $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/pip install -q -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install -q -c constraints.txt -e ".[dev,models]"
 	@touch $@ $(VENV)/.base
