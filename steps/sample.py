@@ -35,7 +35,7 @@ class SampleParams:
     cast: str = param(
         BASE_IMAGES,
         help="base_images: 16 actors with faults in their base images; training: 36 with faults in their training images, and a bucket; "
-        "character: 24 raw images of one, and 2 that are of no use",
+        "character: 24 raw images of one, and 2 copies",
         check=one_of(BASE_IMAGES, TRAINING, CHARACTER),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ STRANGER = 14
 """Whose: one of the people whom the embedded models have never seen the like of, in a green kalpak and an orange robe."""
 
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, 6
-_TWIN = "duplicate"
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class RawPicture:
 
     Attributes:
         name: Its path below the raw folder.
-        flaw: "" for none, "rotated" (upright by its EXIF tag only), "duplicate" (the same bytes as another), "broken" (cut off).
+        flaw: "" for none, "rotated" (upright by its EXIF tag only), "duplicate" (the same bytes as another), "near duplicate" (a poorer copy of another).
         place: Where the character is.
         shot: How much of the character is seen, doing what.
         layout: Which spot of the place.
@@ -62,10 +61,13 @@ def pictures(seed: int, count: int = COUNT) -> tuple[RawPicture, ...]:
         found.append(RawPicture(name, "", place, shot, rng.randrange(domain.LAYOUTS)))
     first = found[0]
     rotated = next(number for number, one in enumerate(found) if one.name.endswith(".jpg"))
-    found[rotated] = RawPicture(**{**vars(found[rotated]), "flaw": "rotated"})
-    found.append(RawPicture(**{**vars(first), "name": f"copies/{first.name}", "flaw": _TWIN}))
-    found.append(RawPicture(**{**vars(found[1]), "name": "broken.webp", "flaw": "broken"}))
-    return tuple(found)
+    found[rotated] = replace(found[rotated], flaw="rotated")
+    poorer = f"copies/{Path(found[1].name).stem}_small.jpg"
+    return (
+        *found,
+        replace(first, name=f"copies/{first.name}", flaw="duplicate"),
+        replace(found[1], name=poorer, flaw="near duplicate"),
+    )
 
 
 def draw(picture: RawPicture, folder: Path) -> None:
@@ -75,8 +77,7 @@ def draw(picture: RawPicture, folder: Path) -> None:
     if picture.flaw == "rotated":
         write_bytes(path, _encoded(image.rotate(90, expand=True), path.suffix, on_its_side=True))
         return
-    data = _encoded(image, path.suffix)
-    write_bytes(path, data[: len(data) // 2] if picture.flaw == "broken" else data)
+    write_bytes(path, _encoded(image, path.suffix, quality=70 if picture.flaw == "near duplicate" else 98))
 
 
 def shown(picture: RawPicture) -> Picture:
@@ -96,7 +97,7 @@ def write_truth(drawn: tuple[RawPicture, ...], folder: Path) -> None:
     write_json(folder / "truth.json", document)
 
 
-def _encoded(image: Image.Image, suffix: str, *, on_its_side: bool = False) -> bytes:
+def _encoded(image: Image.Image, suffix: str, *, quality: int = 98, on_its_side: bool = False) -> bytes:
     buffer = io.BytesIO()
     if suffix == ".png":
         image.save(buffer, "PNG")
@@ -107,5 +108,5 @@ def _encoded(image: Image.Image, suffix: str, *, on_its_side: bool = False) -> b
         if on_its_side:
             exif[_ORIENTATION] = _ON_ITS_SIDE
         # Full colour: at 64 pixels halved colour is seen.
-        image.save(buffer, "JPEG", quality=98, subsampling=0, exif=exif)
+        image.save(buffer, "JPEG", quality=quality, subsampling=0, exif=exif)
     return buffer.getvalue()
