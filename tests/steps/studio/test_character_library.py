@@ -44,13 +44,13 @@ def test_flaws_are_real(drawn: Path) -> None:
     by_flaw = {one.flaw: one for one in character_library.pictures(0) if one.flaw}
     raw = drawn / "raw_images"
     poorer = by_flaw["near duplicate"]
-    assert 0 < distance(load(raw / poorer.name).image, character_library.shown(poorer).draw()) < 8
+    assert 0 < distance(load(raw / poorer.name).image, character_library.shown(poorer).draw()) < 16
     copy = raw / by_flaw["duplicate"].name
     assert copy.read_bytes() == (raw / copy.name).read_bytes()
     upright = character_library.shown(by_flaw["rotated"]).draw()
     with Image.open(raw / by_flaw["rotated"].name) as stored:
         aside, turned = stored.convert("RGB"), ImageOps.exif_transpose(stored).convert("RGB")
-    assert distance(turned, upright) < 8 < distance(aside, upright)
+    assert distance(turned, upright) < 16 < distance(aside, upright)
 
 
 def test_the_same_seed_draws_the_same_bytes(drawn: Path, tmp_path: Path) -> None:
