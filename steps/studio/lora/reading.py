@@ -12,10 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from runner import files
 from runner.errors import UserError
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
 """The file that diffusers looks for in a folder."""
+PEFT_WEIGHTS, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+"""PEFT's; the second has rank and alpha."""
+UNET_PREFIX, PEFT_PREFIX = "unet.", "base_model.model."
+"""What a module's name begins with in diffusers' layout and in PEFT's."""
 CONFIG = "lora_adapter_metadata"
 """The key of a file's metadata under which diffusers keeps rank and alpha, as JSON."""
 MAX_HEADER_BYTES = 16 * 2**20
@@ -64,7 +69,9 @@ def lora_file(path: Path) -> Path:
     Raises:
         UserError: There is none.
     """
-    found = path / WEIGHTS if path.is_dir() else path
+    found = path
+    if path.is_dir():
+        found = next((path / name for name in (WEIGHTS, PEFT_WEIGHTS) if (path / name).is_file()), path / WEIGHTS)
     if not found.is_file():
         raise UserError(
             f"{path}: no LoRA there: give a .safetensors file, or a folder with {WEIGHTS}; train one with: callsheet run train_lora"
@@ -107,7 +114,7 @@ def read_lora(path: Path) -> Lora:
     header = check_safetensors(file)
     if not any("lora" in name for name in header.tensors):
         raise UserError(f"{file}: holds no LoRA: of its {len(header.tensors)} tensors none is named lora")
-    scales = _Scales.of(file, header.metadata)
+    scales = _Scales.of(file, _config(file, header.metadata))
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -116,7 +123,8 @@ def read_lora(path: Path) -> Lora:
     except (SafetensorError, OSError, ValueError) as error:
         raise _refused(file, str(error)) from error
     _check_numbers(file, state)
-    return Lora(file, {name: scales.applied(name, value) for name, value in state.items()}, header.metadata)
+    named = {_diffusers_name(name): value for name, value in state.items()}
+    return Lora(file, {name: scales.applied(name, value) for name, value in named.items()}, header.metadata)
 
 
 @dataclass(frozen=True)
@@ -127,12 +135,9 @@ class _Scales:
     rank_stabilized: frozenset[str]
 
     @classmethod
-    def of(cls, path: Path, metadata: Mapping[str, str]) -> _Scales:
-        """From the text that diffusers writes; without one, alpha is the rank or stands among the tensors."""
-        if CONFIG not in metadata:
-            return cls({}, frozenset())
+    def of(cls, path: Path, config: Any) -> _Scales:
+        """From what diffusers or PEFT wrote; where that is empty, alpha is the rank or stands among the tensors."""
         try:
-            config = json.loads(metadata[CONFIG], parse_constant=_refuse)
             alphas = {name: float(config[name]) for name in config if name.endswith(".lora_alpha")}
             patterns = {
                 f"{name.removesuffix('.alpha_pattern')}.{module}": float(alpha)
@@ -140,10 +145,10 @@ class _Scales:
                 if name.endswith(".alpha_pattern")
                 for module, alpha in (pattern or {}).items()
             }
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise _refused(path, f"its metadata '{CONFIG}' can't be understood: {error}") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _refused(path, f"its rank and alpha can't be understood: {error}") from error
         if not all(math.isfinite(alpha) for alpha in (*alphas.values(), *patterns.values())):
-            raise _refused(path, f"its metadata '{CONFIG}' has an alpha that is no number")
+            raise _refused(path, "its alpha is no number")
         stabilized = {
             name.removesuffix(".use_rslora") for name in config if name.endswith(".use_rslora") and config[name]
         }
@@ -164,6 +169,22 @@ class _Scales:
             return value
         scale = alpha / (math.sqrt(rank) if part in self.rank_stabilized else rank)
         return value if scale == 1.0 else value * scale
+
+
+def _config(file: Path, metadata: Mapping[str, str]) -> Any:
+    """What is known of rank and alpha, by names like "unet.lora_alpha": from the metadata, or from PEFT's file beside it."""
+    beside = file.with_name(PEFT_CONFIG)
+    if file.name == PEFT_WEIGHTS and beside.is_file():
+        found = files.read_json(beside)
+        return {f"{UNET_PREFIX}{name}": value for name, value in found.items()} if isinstance(found, dict) else found
+    try:
+        return json.loads(metadata.get(CONFIG, "{}"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise _refused(file, f"its rank and alpha can't be understood: {error}") from error
+
+
+def _diffusers_name(name: str) -> str:
+    return f"{UNET_PREFIX}{name.removeprefix(PEFT_PREFIX)}" if name.startswith(PEFT_PREFIX) else name
 
 
 def _header_text(path: Path, file: BinaryIO, size: int) -> tuple[bytes, int]:

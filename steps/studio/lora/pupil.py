@@ -1,0 +1,188 @@
+"""The model that learns: a UNet whose own weights are frozen, with a LoRA in float32, under accelerate."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import resource
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import clear_device_cache
+from accelerate.utils.memory import should_reduce_batch_size
+from diffusers.optimization import get_scheduler
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from runner.errors import UserError
+from steps.studio.lora.settings import AUTO, BFLOAT16, LoraSettings
+
+ADAPTER = "default"
+# AdamW's two moments and its count of steps.
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+class Pupil:
+    """A pipeline's UNet with a fresh LoRA, its optimizer and the schedule of its learning rate.
+
+    Args:
+        pipeline: Of the SDXL family, on its device; its UNet is changed.
+        settings: Of the LoRA.
+        steps: In all, for the schedule.
+        seed: Of the LoRA's first weights.
+
+    Raises:
+        UserError: `target_modules` names no layer.
+    """
+
+    def __init__(self, pipeline: Any, settings: LoraSettings, steps: int, seed: int) -> None:
+        self.pipeline = pipeline
+        self.unet = pipeline.unet
+        self.settings = settings
+        self.config = lora_config(settings)
+        # A process may train again, with another precision.
+        AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001 - what accelerate's own tests call
+        on_cpu = self.unet.device.type == "cpu"
+        kind = precision(settings.precision, on_cpu=on_cpu)
+        # A CPU computes in bfloat16 outright: casting back and forth would cost it more than it gains.
+        mixed = "bf16" if kind == torch.bfloat16 and not on_cpu else "no"
+        self.accelerator = Accelerator(mixed_precision=mixed, cpu=on_cpu)
+        self._freeze(kind)
+        self._add_adapter(seed)
+        self.learned = {name: value for name, value in self.unet.named_parameters() if value.requires_grad}
+        self.optimizer = torch.optim.AdamW(
+            self.learned.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        self.schedule = get_scheduler(settings.schedule, self.optimizer, None, settings.warmup_steps, steps)
+        if settings.gradient_checkpointing:
+            self.checkpoint_gradients()
+
+    @property
+    def checkpoints_gradients(self) -> bool:
+        """Whether parts of the UNet are computed twice instead of kept."""
+        return bool(self.unet.is_gradient_checkpointing)
+
+    def checkpoint_gradients(self) -> None:
+        """Compute parts of the UNet twice instead of keeping them."""
+        self.unet.enable_gradient_checkpointing()
+
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[None]:
+        """The precision and the attention that it learns with."""
+        # Of a CPU's attentions the plain one has the fastest way back.
+        plain = sdpa_kernel(SDPBackend.MATH) if self.unet.device.type == "cpu" else contextlib.nullcontext()
+        with plain, self.accelerator.autocast():
+            yield
+
+    def backward(self, loss: Tensor) -> None:
+        """Add a loss's gradients."""
+        self.accelerator.backward(loss)
+
+    def gradient_norm(self) -> Tensor:
+        """The length of all gradients; longer ones are shortened to `max_grad_norm`."""
+        norm: Tensor = self.accelerator.clip_grad_norm_(list(self.learned.values()), self.settings.max_grad_norm)
+        return norm
+
+    def advance(self) -> None:
+        """One step of the optimizer and of the schedule."""
+        self.optimizer.step()
+        self.schedule.step()
+        self.forget_gradients()
+
+    def forget_gradients(self) -> None:
+        """Drop what `backward` has added up."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.schedule.get_last_lr()[0])
+
+    def lora(self) -> dict[str, Tensor]:
+        """The LoRA as PEFT names it ("down_blocks....to_k.lora_A.weight"), float32 copies on the CPU."""
+        state = get_peft_model_state_dict(self.unet, adapter_name=ADAPTER)
+        return {name: value.detach().float().cpu().clone() for name, value in sorted(state.items())}
+
+    def load_lora(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `lora` gave."""
+        set_peft_model_state_dict(self.unet, dict(state), adapter_name=ADAPTER)
+
+    def moments(self) -> dict[str, Tensor]:
+        """The optimizer's state, by the parameters' names."""
+        state = self.optimizer.state
+        return {
+            f"{moment}.{name}": state[value][moment].detach().cpu()
+            for name, value in self.learned.items()
+            for moment in _MOMENTS
+            # A layer that took no part has no state.
+            if value in state
+        }
+
+    def load_moments(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `moments` gave."""
+        for name, value in self.learned.items():
+            if f"step.{name}" in state:
+                self.optimizer.state[value] = {
+                    moment: state[f"{moment}.{name}"].to(value.device).clone() for moment in _MOMENTS
+                }
+
+    def _freeze(self, kind: torch.dtype) -> None:
+        self.pipeline.vae.requires_grad_(False)
+        self.unet.requires_grad_(False)
+        self.unet.to(dtype=kind)
+        self.unet.train()
+
+    def _add_adapter(self, seed: int) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            try:
+                self.unet.add_adapter(self.config, adapter_name=ADAPTER)
+            except ValueError as error:
+                raise UserError(f"target_modules = {self.settings.target_modules}: {error}") from error
+        for value in self.unet.parameters():
+            if value.requires_grad:
+                value.data = value.data.float()
+
+
+def lora_config(settings: LoraSettings) -> LoraConfig:
+    """The LoRA as PEFT describes it."""
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha or settings.rank,
+        target_modules=list(settings.target_modules),
+        init_lora_weights=True,
+    )
+
+
+def precision(wanted: str, *, on_cpu: bool) -> torch.dtype:
+    """What the frozen weights are kept and computed in."""
+    if wanted == AUTO:
+        return torch.float32 if on_cpu else torch.bfloat16
+    return torch.bfloat16 if wanted == BFLOAT16 else torch.float32
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was too little memory: of a GPU, or of the machine."""
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or (isinstance(error, Exception) and should_reduce_batch_size(error))
+
+
+def free_memory() -> None:
+    """Give back what nobody holds any more."""
+    gc.collect()
+    clear_device_cache()
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most memory that was held: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Bytes on macOS, KiB elsewhere.
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
