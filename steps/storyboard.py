@@ -16,7 +16,7 @@ from runner.report_parts import ReportPart, counted, write_part
 from runner.step import Item, Outcome, Results, StepContext
 from steps.backends.protocols import Clip, Diffusion, Faces, Language
 from steps.library.stories import is_story_file, read_story
-from steps.storyboarding import Models, Production, StoryboardParams, Take
+from steps.storyboarding import PROMPT, Models, Production, StoryboardParams, Take
 from steps.studio.frames.cards import entry, failed_entry
 from steps.studio.frames.result import Frame, Storyboard
 from steps.studio.frames.setups import WITH_LORA
@@ -54,14 +54,14 @@ class DrawStoryboards:
         Raises:
             UserError: A story, LoRA or model that is not there or can't be used.
         """
-        told = _listed(self._params.story)
+        told = self._told()
         modes, seeds = _listed(self._params.mode), _listed(self._params.seed)
         lora = self._lora_of(modes)
         for model in (self._models.diffusion, self._models.clip, self._models.faces):
             model.prepare()
-        if not all(map(is_story_file, told)):
+        if any(text is not None and not is_story_file(text) for text in told):
             getattr(self._models.language, "prepare", lambda: None)()
-        named = [(_name_of(text), text) for text in told]
+        named = [(PROMPT if text is None else _name_of(text), text) for text in told]
         self._production = Production(self._params, self._context, self._models, lora)
         takes = [
             Take(name, text, mode, self._context.seed if seed is None else seed)
@@ -81,6 +81,15 @@ class DrawStoryboards:
             link(Artifact(Path(board.folder), board.artifact), self._context.out / board.key)
         files.write_json(self._context.out / RESULTS, self._document(done, results))
         write_part(self._context.out, self._report(done, results))
+
+    def _told(self) -> list[str | None]:
+        """What was given as stories; None stands for the prompt."""
+        label, params = self._context.label, self._params
+        if (params.story is None) == (params.prompt is None):
+            raise UserError(f"{label}: give either {label}.story or {label}.prompt")
+        if params.prompt is not None and not params.prompt.strip():
+            raise UserError(f"{label}.prompt is empty: say what the frame shows")
+        return _listed(params.story)
 
     def _lora_of(self, modes: Sequence[str]) -> Path | None:
         """The LoRA's file, its header held against it."""

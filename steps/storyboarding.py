@@ -18,23 +18,35 @@ from runner.params import a_path, at_least, between, one_of, param
 from runner.step import StepContext
 from steps import storytelling
 from steps.backends.protocols import Clip, Diffusion, Faces, Language
-from steps.library import captions, pictures
-from steps.library.stories import MOST_SCENES, Story, is_story_file, prompt_of, read_story, scored_text
+from steps.library import pictures
+from steps.library.shots import FACINGS, SHOTS, Shot
+from steps.library.stories import (
+    GESTURES,
+    MOST_SCENES,
+    WHO,
+    Scene,
+    Story,
+    is_story_file,
+    one_line,
+    prompt_of,
+    read_story,
+    scored_text,
+)
 from steps.studio.frames import setups
 from steps.studio.frames.attempts import Attempts
 from steps.studio.frames.effects import check_effects, effects
 from steps.studio.frames.gate import Gate
 from steps.studio.frames.memory import Memory, NotEnoughMemory
 from steps.studio.frames.pipelines import Pipelines
-from steps.studio.frames.references import Reference, reference_in
+from steps.studio.frames.references import Reference, reference_in, training_images
 from steps.studio.frames.result import Frame, Storyboard, kept_frames, token_count, write
 from steps.studio.frames.setups import ADAPTER, BASELINE, REFERENCE, WITH_LORA, WITH_REFERENCE, Sampling, Scales, Setup
 from steps.studio.frames.telling import Board, Panel, Studio, Teller
 
 VERSION = 1
 FRAME_1, TRAINING = "frame_1", "training"
-LOOKED_THROUGH = 12
-"""Training images among which a face for the reference is looked for."""
+PROMPT = "prompt"
+"""The name of a story that is a prompt."""
 LOCK_SECONDS = 0.1
 _STORY: TypeAdapter[Story] = TypeAdapter(Story)
 _STORYBOARD: TypeAdapter[Storyboard] = TypeAdapter(Storyboard)
@@ -42,7 +54,7 @@ _STORYBOARD: TypeAdapter[Storyboard] = TypeAdapter(Storyboard)
 
 def _texts(value: Any) -> str | None:
     listed = value if isinstance(value, list) else [value]
-    good = bool(listed) and all(isinstance(text, str) and text.strip() for text in listed)
+    good = value is None or (listed and all(isinstance(text, str) and text.strip() for text in listed))
     return None if good else "give a story, or a list of them: names, YAML files, or tales in prose"
 
 
@@ -61,9 +73,16 @@ class StoryboardParams:
     """Which stories, drawn how, and what passes."""
 
     story: Any = param(
+        None,
         help="the name of a shipped story, the path of a YAML file, or a tale in prose; or a list of these",
         check=_texts,
     )
+    prompt: str | None = param(
+        None, help="instead of a story, one frame from this prompt; {who} in it becomes the trigger"
+    )
+    shot: str = param("half", help="of a prompt's frame, for its pose", check=one_of(*SHOTS))
+    gesture: str = param("standing", help="of a prompt's frame, for its pose", check=one_of(*GESTURES))
+    facing: str = param("front", help="of a prompt's frame, for its pose", check=one_of(*FACINGS))
     mode: Any = param(
         setups.SIMPLE,
         help="baseline: no LoRA; simple: LoRA; adapter: IP-Adapter, no LoRA; reference: LoRA, from frame 2 on with frame 1's face "
@@ -122,13 +141,13 @@ class Take:
 
     Attributes:
         name: The story's name in this run.
-        told: What was given: a name, a path, or a tale.
+        told: What was given: a name, a path, or a tale; None for the prompt.
         mode: One of `setups.MODES`.
         seed: All noise comes from it.
     """
 
     name: str
-    told: str
+    told: str | None
     mode: str
     seed: int
 
@@ -161,7 +180,9 @@ class Production:
             ItemError: The story can't be had, or not even one image fits into memory.
         """
         story = self.story_of(take.told)
-        board = self._board(take, story)
+        with self._torch_alone():
+            # It counts tokens, for which models are loaded: once, not in each thread.
+            board = self._board(take, story)
         candidates = self._candidates(take.mode)
         depends_on = self._depends_on(story, board, [path for _, path in candidates])
         with self._context.artifacts.making("storyboard", VERSION, depends_on) as artifact:
@@ -172,10 +193,12 @@ class Production:
             with self._torch_alone():
                 return self._draw(take, story, board, candidates, artifact)
 
-    def story_of(self, told: str) -> Story:
+    def story_of(self, told: str | None) -> Story:
         """The story; a tale is broken down once for all modes, seeds and runs."""
+        if told is None:
+            return self._one_frame()
         if is_story_file(told):
-            return read_story(told)
+            return read_story(told.strip())
         params, language = self._params, self._models.language
         who, bounds = params.hero or params.trigger, (params.least, params.most, params.count)
         asked = (told, who, bounds, language.identity)
@@ -186,6 +209,13 @@ class Production:
                 about = asdict(storytelling.break_down(language, told, who=who, least=least, most=most, count=count))
                 artifact.finish(about)
             return _STORY.validate_python(about)
+
+    def _one_frame(self) -> Story:
+        params = self._params
+        prompt = one_line(params.prompt or "")
+        # Scores are without the trigger, also where it is spelled out.
+        scene = Scene(prompt.replace(params.trigger, WHO), Shot(params.shot, params.gesture, params.facing))
+        return Story(PROMPT, prompt, (scene,), source=PROMPT)
 
     def _board(self, take: Take, story: Story) -> Board:
         params, diffusion, gate = self._params, self._models.diffusion, self._gate()
@@ -222,14 +252,7 @@ class Production:
             return []
         if wanted != TRAINING:
             return [(wanted, Path(wanted))]
-        data = self._context.data
-        if not (data / captions.IMAGES).is_dir():
-            return []
-        parts = captions.read_split(data / captions.SPLIT)
-        found = captions.pairs(data / captions.IMAGES, data / captions.CAPTIONS)
-        # What is held out is for measuring: a reference taken from it would make the figures lie.
-        taught = [each for each in found if parts.get(each.id, captions.TRAIN) == captions.TRAIN]
-        return [(f"training image {each.image.name}", each.image) for each in taught[:LOOKED_THROUGH]]
+        return training_images(self._context.data)
 
     def _draw(
         self, take: Take, story: Story, board: Board, candidates: Sequence[tuple[str, Path]], artifact: Artifact
@@ -289,7 +312,7 @@ class Production:
                 f"reference = {asked!r}: no face was found there: give an image that shows one, or reference=frame_1"
             )
         if mode == ADAPTER:
-            attempts.note(f"the reference is the face of frame 1, which was drawn in mode '{BASELINE}'")
+            attempts.note(f"no face was given: the reference is that of frame 1, which was drawn in mode '{BASELINE}'")
         return None
 
     def _check(self, board: Board, given: Reference | None, attempts: Attempts) -> Mapping[str, float]:

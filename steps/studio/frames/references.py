@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
+
+from steps.library import captions
+
+LOOKED_THROUGH = 12
+"""Training images among which a face is looked for."""
 
 
 class Finder(Protocol):
@@ -74,6 +80,19 @@ def reference_in(faces: Finder, image: Image.Image, source: str) -> Reference | 
     """The largest face of an image as reference; None where there is no face."""
     found = faces.find(image)
     return Reference(faces.reference(image, found[0]), source, _seen(image, found)) if found else None
+
+
+def training_images(data: Path) -> list[tuple[str, Path]]:
+    """The first images that a LoRA may be taught with, with a name for people; none where there is no such folder.
+
+    What is held out is for measuring: a reference taken from it would make the figures lie.
+    """
+    if not (data / captions.IMAGES).is_dir():
+        return []
+    parts = captions.read_split(data / captions.SPLIT)
+    found = captions.pairs(data / captions.IMAGES, data / captions.CAPTIONS)
+    taught = [each.image for each in found if parts.get(each.id, captions.TRAIN) == captions.TRAIN]
+    return [(f"training image {image.name}", image) for image in taught[:LOOKED_THROUGH]]
 
 
 def _seen(image: Image.Image, found: list[Any]) -> Seen:

@@ -111,10 +111,15 @@ class Teller:
         """
         panels, board = self._board.panels, self._board
         first, rest = setups_of(board.mode, board.lora, given=given is not None)
-        if first == rest:
+        if first == rest or (len(panels) == 1 and given is not None):
             self._settle(panels, rest, given)
             return given if rest.adapter else None
         self._settle(panels[:1], first, None)
+        if len(panels) == 1:
+            self._attempts.note(
+                f"mode '{board.mode}' tells from frame 2 on: give a reference to have it in a single frame"
+            )
+            return None
         reference = given or self._of_first_frame()
         if reference is None:
             rest = self._without_reference(f"no face was found in any attempt at frame {panels[0].frame}")

@@ -1,0 +1,126 @@
+"""Faces by insightface's packs. Its code is MIT; its pretrained packs are for non-commercial research only."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import threading
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from runner import files
+from runner.calls import Calls
+from runner.doctor import Need
+from runner.errors import UserError
+from runner.params import at_least, between, one_of, param
+from steps.backends.protocols import Face
+from steps.studio.squares import cut_square
+
+ROOT = "~/.insightface"
+LICENCE = "insightface's pretrained packs are for non-commercial research only; its code is MIT"
+REFERENCE_SIDE = 224
+"""Pixels of what image adapters see (CLIP's)."""
+
+
+@dataclass(frozen=True)
+class InsightFaceSettings:
+    """Which pack finds and tells apart faces, and how large a reference is cut."""
+
+    pack: str = param("buffalo_l", help="a pack's name: a folder of ROOT/models")
+    root: str = param(ROOT, help="where packs lie")
+    det_size: int = param(640, help="pixels that detection sees, a multiple of 32", check=at_least(64))
+    min_score: float = param(0.5, help="how sure a face must be, 0 to 1", check=between(0, 1))
+    margin: float = param(
+        1.6,
+        help="side of the reference's square in sides of the face's box: hair and hat belong to it",
+        check=at_least(1),
+    )
+    device: str = param("cpu", help="where it computes", check=one_of("cpu", "cuda"))
+
+
+class InsightFaces:
+    """Faces in photographs and drawings that look like them."""
+
+    def __init__(self, settings: InsightFaceSettings, calls: Calls) -> None:  # noqa: ARG002 - computed here
+        self._settings = settings
+        self._folder = Path(settings.root).expanduser() / "models" / settings.pack
+        self._lock = threading.Lock()
+
+    @classmethod
+    def needs(cls, settings: InsightFaceSettings) -> Iterable[Need]:
+        """For `callsheet doctor`."""
+        fault = _fault(settings)
+        yield Need(f"insightface pack {settings.pack}", fault is None, fault or "")
+
+    @cached_property
+    def identity(self) -> str:
+        """The pack with the hash of its files, and what changes an answer."""
+        self.prepare()
+        digest = hashlib.sha256()
+        for path in sorted(self._folder.glob("*.onnx")):
+            digest.update(f"{path.name} {files.sha256_of(path)}\n".encode())
+        set_ = self._settings
+        return f"insightface {set_.pack} {digest.hexdigest()[:12]} det_size={set_.det_size} min_score={set_.min_score:g} margin={set_.margin:g}"
+
+    def prepare(self) -> None:
+        """Raise UserError with the command that fetches the pack: insightface would try to download it by itself."""
+        if (fault := _fault(self._settings)) is not None:
+            raise UserError(fault)
+
+    def find(self, image: Image.Image) -> list[Face]:
+        """See `Faces.find`."""
+        pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
+        with self._lock:
+            found = self._app.get(pixels)
+        faces = [_face(one) for one in found if float(one.det_score) >= self._settings.min_score]
+        return sorted(faces, key=lambda face: -_area(face.box))
+
+    def reference(self, image: Image.Image, face: Face) -> Image.Image:
+        """See `Faces.reference`."""
+        left, top, right, bottom = face.box
+        half = max(right - left, bottom - top) * self._settings.margin / 2
+        x, y = (left + right) / 2, (top + bottom) / 2
+        return cut_square(image, (x - half, y - half, x + half, y + half), REFERENCE_SIDE)
+
+    @cached_property
+    def _app(self) -> Any:
+        self.prepare()
+        from insightface.app import FaceAnalysis
+
+        # What it warns of is between it and its own dependencies.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="insightface")
+        set_ = self._settings
+        app = FaceAnalysis(
+            name=set_.pack,
+            root=str(Path(set_.root).expanduser()),
+            allowed_modules=["detection", "recognition"],
+            providers=["CUDAExecutionProvider" if set_.device == "cuda" else "CPUExecutionProvider"],
+        )
+        app.prepare(ctx_id=0 if set_.device == "cuda" else -1, det_size=(set_.det_size, set_.det_size))
+        return app
+
+
+def _fault(settings: InsightFaceSettings) -> str | None:
+    folder = Path(settings.root).expanduser() / "models" / files.plain_name(settings.pack, "face.pack")
+    if len(list(folder.glob("*.onnx"))) >= 2:
+        return None
+    command = ["insightface-cli", "model.download", settings.pack]
+    if settings.root != ROOT:
+        command += ["--root", settings.root]
+    return f"{folder}: no face models there ({LICENCE}). If that suits you, fetch them with: {shlex.join(command)}"
+
+
+def _face(found: Any) -> Face:
+    left, top, right, bottom = (float(value) for value in found.bbox[:4])
+    return Face((left, top, right, bottom), float(found.det_score), found.normed_embedding)
+
+
+def _area(box: tuple[float, float, float, float]) -> float:
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
