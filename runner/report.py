@@ -90,6 +90,7 @@ def _run_view(run: Path, about: Mapping[str, Any], parts: Parts) -> dict[str, An
         "verdicts": verdicts(card for card in cards if card.badge.kind),
         "filters": verdicts(cards),
         "ranking": ranking(cards, parts.found),
+        "strips": any(card.strip for card in cards),
         # Drawings and strips of pictures need room beside each other.
         "broad": any(card.strip or card.bars or card.trend or card.marked for card in cards),
         "figures": [(row.label, name, count) for row in steps if row.part for name, count in row.part.counts],

@@ -173,16 +173,23 @@ def read_parts(run: Path, labels: Iterable[str]) -> Parts:
 
 
 def join(run: Path, parts: Mapping[str, ReportPart]) -> list[Card]:
-    """One card per key: the destructive ones first, then those of the highest rank, else as the steps named them."""
+    """One card per key: the destructive ones first, then those of the highest rank, else as the steps named them.
+
+    Strips stand as the steps named them, for they are compared with their neighbours, but below what failed.
+    """
     cards: dict[str, Card] = {}
     pictures = Pictures(run)
     for label, part in parts.items():
         for entry in part.entries:
             _add(cards.setdefault(entry.key, Card(entry.key)), label, entry, pictures)
-    ordered = sorted(cards.values(), key=lambda card: (TONES.index(tone(card.badge)), -(card.rank or 0.0)))
+    ordered = sorted(cards.values(), key=lambda card: (_weight(card), -(card.rank or 0.0)))
     for index, card in enumerate(ordered):
         card.anchor = f"card-{index}"
     return ordered
+
+
+def _weight(card: Card) -> int:
+    return TONES.index("neutral" if card.strip else tone(card.badge))
 
 
 def ranking(cards: Iterable[Card], parts: Mapping[str, ReportPart]) -> Ranking | None:
