@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from steps.library.differences import (
     OnDisk,
 )
 from steps.library.mirror import Storage, StoredObject
-from steps.library.plans import library_id
+from steps.library.plans import library_id, plan_id_of
 from steps.library.training import TrainingManifest
 
 AGREE = Badge("agree", "all agree", "✓", "good")
@@ -150,7 +149,7 @@ class Audit:
         mendable = sum(one.mendable for one in found)
         notes = self._library_notes(outcomes)
         document = {
-            "plan_id": self._plan_id(),
+            "plan_id": plan_id_of(self._context.out / FOUND),
             "version": VERSION,
             "library": {"id": library_id(self._context.data), "path": str(self._context.data.resolve())},
             "generated_at": now(),
@@ -276,13 +275,6 @@ class Audit:
                 0, "nothing mirrors the library (storage=local): manifests and disk are compared, and no bucket"
             )
         return notes
-
-    def _plan_id(self) -> str:
-        """A new id; when the step is repeated after a crash, the one that may already have been handed on."""
-        path = self._context.out / FOUND
-        if path.is_file():
-            return str(files.read_json(path)["plan_id"])
-        return secrets.token_hex(16)
 
     def _report(
         self,

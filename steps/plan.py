@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from steps.library.documents import read_checked
 from steps.library.journal import Journal
 from steps.library.mirror import Storage
 from steps.library.pictures import Picture
-from steps.library.plans import PLAN, VERSION, Making, PlannedAction, PlannedFile, PlannedKey, library_id
+from steps.library.plans import PLAN, VERSION, Making, PlannedAction, PlannedFile, PlannedKey, library_id, plan_id_of
 
 PROMPT = """Professional full-body studio portrait of one person, standing, facing the camera, the whole figure from head to shoes in the frame,
 plain seamless backdrop, soft even light, sharp focus. {description} Wearing: {outfit}"""
@@ -118,7 +117,7 @@ class Plan:
         summary = Counter(action.action for action in actions)
         estimate = self._estimate(actions)
         document = {
-            "plan_id": self._plan_id(),
+            "plan_id": plan_id_of(self._context.out / PLAN),
             "version": VERSION,
             "library": {"id": library_id(self._context.data), "path": str(self._context.data.resolve())},
             "generated_at": now(),
@@ -130,13 +129,6 @@ class Plan:
         }
         files.write_json(self._context.out / PLAN, document)
         write_part(self._context.out, self._report(actions, failures, estimate))
-
-    def _plan_id(self) -> str:
-        """A new id; when the step is repeated after a crash, the one that may already have been handed on."""
-        path = self._context.out / PLAN
-        if path.is_file():
-            return str(files.read_json(path)["plan_id"])
-        return secrets.token_hex(16)
 
     def _actor(self, name: str) -> Actor:
         actor = self._library.by_name(name)

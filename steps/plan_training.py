@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from steps.library.history import History
 from steps.library.journal import Journal
 from steps.library.mirror import Storage
 from steps.library.pictures import BrokenPicture, Picture, load
-from steps.library.plans import Making, library_id
+from steps.library.plans import Making, library_id, plan_id_of
 from steps.library.prompts import PromptBook
 from steps.library.thumbnails import thumbnail
 from steps.stock import Stock
@@ -134,7 +133,7 @@ class PlanTraining:
         actions = [outcome.result.plan for outcome in outcomes if outcome.result is not None and _acts(outcome.result)]
         estimate = self._estimate(actions)
         document = {
-            "plan_id": self._plan_id(),
+            "plan_id": plan_id_of(self._context.out / PLAN),
             "version": VERSION,
             "library": {"id": library_id(self._context.data), "path": str(self._context.data.resolve())},
             "generated_at": now(),
@@ -254,13 +253,6 @@ class PlanTraining:
                 f"images are missing, and the base image can't be used: {error}: repair base images first"
             ) from error
         return base.relative_to(self._context.data).as_posix(), str(self._context.hashes.of(base))
-
-    def _plan_id(self) -> str:
-        """A new id; when the step is repeated after a crash, the one that may already have been handed on."""
-        path = self._context.out / PLAN
-        if path.is_file():
-            return str(files.read_json(path)["plan_id"])
-        return secrets.token_hex(16)
 
     def _write_evaluation(self, row: Evaluation, outcome: Outcome[Planned]) -> None:
         """One actor's evaluation with its action plan, in the documents' form."""

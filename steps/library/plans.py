@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import reprlib
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -189,6 +190,11 @@ class ActionPlan:
 def library_id(root: Path) -> str:
     """Tells libraries apart without writing into them: a digest of the resolved path."""
     return hashlib.sha256(str(root.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def plan_id_of(path: Path) -> str:
+    """The id for a plan that is to be written; when a step is repeated after a crash, the one that may already have been handed on."""
+    return str(read_json(path)["plan_id"]) if path.is_file() else secrets.token_hex(16)
 
 
 def read_plan(path: Path) -> ActionPlan:
