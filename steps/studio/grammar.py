@@ -19,65 +19,67 @@ from steps.studio.scenery import Scene
 WHO = "{who}"
 SIDES: Mapping[str, float] = {"left": -0.7, "middle": 0.0, "right": 0.7}
 
+
+def _meanings(words: Mapping[str, str]) -> dict[str, str]:
+    """Word -> meaning, from all words of each meaning."""
+    return {word: meaning for meaning, known in words.items() for word in known.split()}
+
+
 # Words that name a place, and below words that only hint at one; they count where a clause has none of the former.
-_PLACES: Mapping[str, str] = {
-    "steppe": "steppe steppes grass grassland meadow meadows pasture pastures hill hills plain plains field fields valley",
-    "market": "market markets marketplace bazaar bazaars stall stalls shop town city square",
-    "night": "night nights midnight moon moonlight star stars starlight dark darkness nightfall dusk",
-    "desert": "desert deserts dune dunes sand sands sandy oasis",
-    "snow": "snow snows snowy winter ice frost frozen blizzard snowstorm",
-    "yurt": "yurt yurts tent tents home house hut hearth indoors inside",
-    "studio": "studio",
-}
-_HINTS: Mapping[str, str] = {
-    "steppe": "shepherd shepherds herd herds sheep river lake road path village",
-    "market": "merchant merchants trader traders seller sellers coins buys buy sells sell bargains haggles price",
-    "night": "evening thief thieves sleeps dreams dream",
-    "desert": "caravan caravans camel camels thirsty thirst",
-    "snow": "cold freezing wolf wolves",
-    "yurt": "guest guests host feast supper dinner meal soup tea bowl khan bai",
-}
-_ACTIONS: Mapping[str, str] = {
-    "riding": "ride rides riding rode ridden gallop gallops galloping galloped trot trots trotting mounts mounted race races "
-    "racing raced chases chased chasing flees fled fleeing escapes escaped escaping travels travelled traveling travelling",
-    "sitting": "sit sits sitting sat eat eats eating ate drink drinks drinking drank rest rests resting rested sleep sleeps "
-    "sleeping slept dines feasts feasting kneels kneeling squats settles",
-    "waving": "wave waves waving waved greet greets greeting greeted laugh laughs laughing laughed call calls calling called "
-    "shout shouts shouting shouted points pointing pointed beckons cheers cheering thanks thanked welcomes welcomed cries "
-    "cried farewell goodbye signals hails sings singing sang dances dancing danced",
-    "standing": "stand stands standing stood wait waits waiting waited walk walks walking walked meet meets meeting met look "
-    "looks looking looked arrive arrives arriving arrived asks asked says said tells told speaks talks talking listens "
-    "listened watches watched thinks thought bargains haggles haggling negotiates buys bought sells sold trades traded "
-    "tricks tricked takes took gives gave hides hid stops stopped comes came goes went finds found steals stole sees saw",
-}
-_MOUNTS = frozenset(["horse", "horses", "horseback", "mare", "stallion", "foal", "steed", "saddle", "pony"])
-_AWAY = frozenset(
-    [
-        "away",
-        "off",
-        "leaves",
-        "leaving",
-        "departs",
-        "departing",
-        "flees",
-        "fled",
-        "escapes",
-        "escaped",
-        "onward",
-        "onwards",
-        "disappears",
-    ]
+_PLACES: Mapping[str, str] = _meanings(
+    {
+        "steppe": "steppe steppes grass grassland meadow meadows pasture pastures hill hills plain plains field fields valley",
+        "market": "market markets marketplace bazaar bazaars stall stalls shop town city square",
+        "night": "night nights midnight moon moonlight star stars starlight dark darkness nightfall dusk",
+        "desert": "desert deserts dune dunes sand sands sandy oasis",
+        "snow": "snow snows snowy winter ice frost frozen blizzard snowstorm",
+        "yurt": "yurt yurts tent tents home house hut hearth indoors inside",
+        "studio": "studio",
+    }
 )
-_BACK = frozenset(["back", "returns", "returning", "returned", "homeward", "homewards"])
+_HINTS: Mapping[str, str] = _meanings(
+    {
+        "steppe": "shepherd shepherds herd herds sheep river lake road path village",
+        "market": "merchant merchants trader traders seller sellers coins buys buy sells sell bargains haggles price",
+        "night": "evening thief thieves sleeps dreams dream",
+        "desert": "caravan caravans camel camels thirsty thirst",
+        "snow": "cold freezing wolf wolves",
+        "yurt": "guest guests host feast supper dinner meal soup tea bowl khan bai",
+    }
+)
+_ACTIONS: Mapping[str, str] = _meanings(
+    {
+        "riding": "ride rides riding rode ridden gallop gallops galloping galloped trot trots trotting mounts mounted race races "
+        "racing raced chases chased chasing flees fled fleeing escapes escaped escaping travels travelled traveling travelling",
+        "sitting": "sit sits sitting sat eat eats eating ate drink drinks drinking drank rest rests resting rested sleep sleeps "
+        "sleeping slept dines feasts feasting kneels kneeling squats settles",
+        "waving": "wave waves waving waved greet greets greeting greeted laugh laughs laughing laughed call calls calling called "
+        "shout shouts shouting shouted points pointing pointed beckons cheers cheering thanks thanked welcomes welcomed cries "
+        "cried farewell goodbye signals hails sings singing sang dances dancing danced",
+        "standing": "stand stands standing stood wait waits waiting waited walk walks walking walked meet meets meeting met look "
+        "looks looking looked arrive arrives arriving arrived asks asked says said tells told speaks talks talking listens "
+        "listened watches watched thinks thought bargains haggles haggling negotiates buys bought sells sold trades traded "
+        "tricks tricked takes took gives gave hides hid stops stopped comes came goes went finds found steals stole sees saw",
+    }
+)
+_MOUNTS = _meanings({"riding": "horse horses horseback mare stallion foal steed saddle pony"})
+_WAYS = _meanings(
+    {
+        "right": "away off leaves leaving departs departing flees fled escapes escaped onward onwards disappears",
+        "left": "back returns returning returned homeward homewards",
+    }
+)
 _TURNED = re.compile(
     r"\b(?:to|to the|toward|towards|towards the|toward the|facing|faces|turns|turned|looks|looking)\s+(left|right|west|east)\b"
 )
 _FRONTS = re.compile(r"\b(?:at us|the camera|the viewer|faces front|facing front|front-facing|straight ahead)\b")
 _STANDS = re.compile(r"\bon the (left|right)\b(?! side of)")
-_SHOTS: Mapping[str, str] = {
-    "portrait": "close-up closeup face faces expression eyes smile smiles smiling grins portrait frowns",
-    "full": "distance far wide horizon whole silhouette disappears vanishes",
-}
+_SHOTS: Mapping[str, str] = _meanings(
+    {
+        "portrait": "close-up closeup face faces expression eyes smile smiles smiling grins portrait frowns",
+        "full": "distance far wide horizon whole silhouette disappears vanishes",
+    }
+)
 _SENTENCE = re.compile(r"[.!?\n;]+")
 _CLAUSE = re.compile(r"[,:—–]|\b(?:and|then|but|while|until|when|so)\b")
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
@@ -176,8 +178,9 @@ def _complete(before: Beat, after: Beat) -> bool:
 def _beat_of(clause: str) -> Beat:
     words = _WORD.findall(clause)
     gesture = _first(words, _ACTIONS)
-    if (gesture is None or gesture == "standing") and _MOUNTS.intersection(words):
-        gesture = "riding"
+    if gesture in (None, "standing"):
+        # Whatever somebody does who has a horse there, it is the horse that is worth to be seen.
+        gesture = _first(words, _MOUNTS) or gesture
     stands = _STANDS.search(clause)
     return Beat(_place(words), gesture, _facing(clause, words), _first(words, _SHOTS), stands and stands[1])
 
@@ -199,15 +202,12 @@ def _facing(clause: str, words: Sequence[str]) -> str | None:
         return _WEST[turned[1]]
     if _FRONTS.search(clause):
         return "front"
-    if _BACK.intersection(words):
-        return "left"
-    return "right" if _AWAY.intersection(words) else None
+    return _first(words, _WAYS)
 
 
 def _first(words: Sequence[str], table: Mapping[str, str]) -> str | None:
     """The meaning of the first word that a table knows."""
-    meanings = {word: meaning for meaning, known in table.items() for word in known.split()}
-    return next((meanings[word] for word in words if word in meanings), None)
+    return next((table[word] for word in words if word in table), None)
 
 
 def _whole(beats: Sequence[Beat]) -> list[Beat]:
