@@ -22,13 +22,12 @@ class NotEnoughMemory(Exception):
 class Memory:
     """How many images are drawn at once; what was learned to be too many is not tried again.
 
-    Args:
-        pipelines: Of the run.
-        most: Images at once at first.
-        say: Takes a sentence for people about each thing that was done.
+    Attributes:
+        size: Images at once.
     """
 
     def __init__(self, pipelines: Pipelines, most: int) -> None:
+        """`most`: images at once at first."""
         self._pipelines = pipelines
         self.size = most
 
@@ -69,7 +68,7 @@ class Memory:
         if self._pipelines.keep_only(setup):
             say("not enough memory: the pipelines of other modes were let go")
         elif tried > 1:
-            self.size = tried // 2
+            self.size = (tried + 1) // 2
             say(f"not enough memory for {tried} frames at once: {self.size} at once from now on")
         elif self._pipelines.offload():
             say(
