@@ -98,6 +98,14 @@ class Checkpoints:
                 files.remove_tree(path)
         return None, broken
 
+    def whole(self) -> list[Checkpoint]:
+        """Those that are whole, the earliest first; what is not is left alone."""
+        found = []
+        for path in self._folders():
+            with contextlib.suppress(UserError):
+                found.append(_verified(path))
+        return sorted(found, key=lambda one: one.progress.step)
+
     def rotate(self, best: str) -> None:
         """Delete all but the newest ones and the best; one that was written at a stop goes once there is a later one."""
         kept = sorted(self._readable(), key=lambda one: one.progress.step)

@@ -112,7 +112,7 @@ class Course:
             self._give_way()
             self._advance()
             failpoint("train.stepped")
-            if self.step % self.pupil.settings.checkpoint_every == 0 or self.step == self.steps:
+            if self._is_due(self.pupil.settings.checkpoint_every):
                 self.seconds = time.perf_counter() - began
                 self._keep(self._write(interim=False))
         self.seconds = time.perf_counter() - began
@@ -138,6 +138,9 @@ class Course:
         self._metrics.begin(self.step)
         self.around.context.log.info("goes on from %s", self._last.name)
         self._keep(self._last)
+
+    def _is_due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.steps
 
     def _give_way(self) -> None:
         """Where the run stops, keep what was done first."""
@@ -209,7 +212,8 @@ class Course:
     @torch.no_grad()
     def _validation_loss(self) -> float | None:
         examples, drawn = self._validation
-        if not examples or (self.step % self.pupil.settings.validate_every and self.step != self.steps):
+        settings = self.pupil.settings
+        if not examples or not (self._is_due(settings.validate_every) or self._is_due(settings.checkpoint_every)):
             return None
         with self.pupil.computing():
             parts = batches(examples, drawn, self.material.nothing, self.micro)

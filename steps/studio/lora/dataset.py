@@ -60,14 +60,12 @@ class Rules:
     Attributes:
         buckets: Sizes that images are trained at.
         trigger: The words that name the character; a caption without them is a warning.
-        fewest: Images to train on, at least.
         limit: Tokens of a caption, start and end counted.
         counts: How many tokens a caption has, for each tokenizer.
     """
 
     buckets: Sequence[Size]
     trigger: str | None
-    fewest: int
     limit: int
     counts: Sequence[CountTokens]
 
@@ -84,10 +82,6 @@ def read_dataset(pairs: Iterable[Captioned], split: Mapping[str, str], rules: Ru
     found.faults += [
         f"{captions.SPLIT} names '{gone}', and there is no such image" for gone in sorted(split.keys() - known)
     ]
-    if len(found.train) < rules.fewest:
-        found.faults.append(
-            f"{len(found.train)} usable images to train on, at least {rules.fewest} are needed: caption more, or lower min_images"
-        )
     return found
 
 
