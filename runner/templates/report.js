@@ -9,6 +9,52 @@
   document.addEventListener("load", function (event) { if (event.target.tagName === "IMG") sharpen(event.target); }, true);
   Array.prototype.forEach.call(document.images, sharpen);
 })();
+// A strip's pictures one by one, as large as the window; without this script their links lead to the files.
+(function () {
+  "use strict";
+  var view = document.querySelector(".view");
+  if (!view || !view.showModal) return;
+  var caption = view.querySelector("figcaption");
+  var image = caption.parentNode.insertBefore(new Image(), caption);
+  var steps = Array.prototype.slice.call(view.querySelectorAll("[data-step]"));
+  var links = [];
+  var at = 0;
+
+  function show(index) {
+    at = index;
+    var link = links[at];
+    var shown = link.querySelector("img");
+    image.classList.remove("pixels");
+    image.src = link.href;
+    image.alt = shown.alt;
+    var words = link.parentNode.querySelector("figcaption").cloneNode(true).childNodes;
+    caption.replaceChildren.apply(caption, Array.prototype.slice.call(words));
+    view.querySelector("output").textContent = at + 1 + " of " + links.length;
+    steps.forEach(function (button) { button.disabled = !links[at + Number(button.dataset.step)]; });
+  }
+
+  function go(step) { if (links[at + step]) show(at + step); }
+
+  document.addEventListener("click", function (event) {
+    var link = event.target.closest && event.target.closest(".frames > li > figure > a");
+    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    links = Array.prototype.slice.call(link.closest(".frames").querySelectorAll("li > figure > a"));
+    show(links.indexOf(link));
+    view.showModal();
+  });
+  steps.forEach(function (button) {
+    button.addEventListener("click", function () { go(Number(button.dataset.step)); });
+  });
+  view.querySelector("[data-close]").addEventListener("click", function () { view.close(); });
+  view.addEventListener("click", function (event) { if (event.target === view) view.close(); });
+  view.addEventListener("keydown", function (event) {
+    if (event.key === "ArrowLeft") go(-1);
+    if (event.key === "ArrowRight") go(1);
+  });
+  // Whoever leafed through goes on where they looked last.
+  view.addEventListener("close", function () { links[at].focus(); });
+})();
 (function () {
   "use strict";
   var tools = document.querySelector(".tools");

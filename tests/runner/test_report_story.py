@@ -74,7 +74,7 @@ def test_a_later_step_s_strip_replaces_an_earlier_one_s(tmp_path: Path) -> None:
     steps = {label: {"step": label, "state": "done"} for label in ("first", "second", "third")}
     files.write_json(tmp_path / "run.json", {"recipe": "any", "state": "done", "steps": steps})
     page = render(tmp_path).read_text("utf-8")
-    assert page.count("<figure>") == 2
+    assert page.count('<p class="caption">') == 2
 
 
 def test_strips_stay_beside_those_they_are_compared_with_and_below_what_failed(tmp_path: Path) -> None:
@@ -173,6 +173,48 @@ def test_scores_are_reached_by_keyboard_and_told_apart_by_name(tmp_path: Path, w
     page.keyboard.press("Enter")
     expect(board.get_by_text("attempt 1, score 0.512")).to_be_visible()
     expect(board.get_by_role("img", name="Frame 2, attempt 1")).to_be_visible()
+
+
+@pytest.mark.browser
+def test_a_strip_is_leafed_through_in_large(tmp_path: Path, watched: Watched) -> None:
+    page = watched.page
+    watched.show(render(make_storyboards(tmp_path, ["echo", "ice"], ["simple"])))
+    links = page.locator(".frames").first.locator("li > figure > a")
+    links.nth(1).focus()
+    page.keyboard.press("Enter")
+    view = page.get_by_role("dialog", name="One picture of a strip")
+    picture = view.get_by_role("img")
+    expect(picture).to_have_accessible_name(re.compile("^Frame 2: "))
+    expect(view.locator("output")).to_have_text("2 of 6")
+    expect(picture).to_have_css("image-rendering", "pixelated")
+    box = picture.bounding_box()
+    assert box is not None
+    assert box["height"] > 500
+    assert watched.violations() == []
+    view.get_by_role("button", name="Next").click()
+    page.keyboard.press("ArrowRight")
+    expect(view.get_by_text("waving a hand, facing left")).to_be_visible()
+    expect(view.locator("output")).to_have_text("4 of 6")
+    for _ in range(9):
+        page.keyboard.press("ArrowRight")
+    expect(view.locator("output")).to_have_text("6 of 6")
+    expect(view.get_by_role("button", name="Next")).to_be_disabled()
+    page.keyboard.press("Escape")
+    expect(view).to_be_hidden()
+    expect(links.nth(5)).to_be_focused()
+
+
+@pytest.mark.browser
+def test_hostile_text_stays_text_in_large(tmp_path: Path, watched: Watched) -> None:
+    page = watched.page
+    run = make_storyboards(tmp_path, ["echo"], ["simple"])
+    frame = Frame("storyboard/echo-simple/frame_1.png", ATTACK, ATTACK, Badge("x", ATTACK, ATTACK, ATTACK), alt=ATTACK)
+    write_part(run / "storyboard", ReportPart("Well.", entries=[Entry("a", ATTACK, strip=[frame])]))
+    watched.show(render(run))
+    page.locator(".frames li > figure > a").click()
+    view = page.get_by_role("dialog")
+    expect(view.locator("figcaption")).to_contain_text("<script>alert(1)</script>")
+    assert view.locator("script, figcaption img").count() == 0
 
 
 @pytest.mark.browser
