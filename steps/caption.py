@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from steps import captioning
 from steps.backends.protocols import Vision
 from steps.caption_report import CAPTIONED, FAILED, KEPT, REFUSED, Row, Summary, contact_sheets, document, report
 from steps.captioning import PARTS, Wording
-from steps.library import caption_exports, captions, pictures, raw_images
+from steps.library import caption_exports, captions, layout, pictures, raw_images
 from steps.library.captions import Captioned, TrainingSet
 from steps.library.raw_images import NEAR, Found, RawImage, Twin
 
@@ -26,6 +27,8 @@ RESULTS = "results.json"
 REFUSALS = "refused.txt"
 ASKED = "asked.jsonl"
 IMAGEFOLDER, KOHYA = "imagefolder", "kohya"
+LOCK = f"{layout.OWN}/captions/lock"
+_BUSY_PAUSE_SECONDS = 0.5
 
 
 def _a_pattern(value: Any) -> str | None:
@@ -117,6 +120,8 @@ class Caption:
         self._twins: list[Twin] = []
         self._texts: dict[str, str] = {}
         self._faults: list[str] = []
+        self._asked: dict[str, Written] = {}
+        self._held = contextlib.ExitStack()
 
     def items(self) -> Sequence[Item[RawImage]]:
         """One item an image that stands for itself, named by its content; and one each that can't be opened.
@@ -127,6 +132,8 @@ class Caption:
         self._check_folders()
         captions.read_split(self._split)
         self._found = raw_images.look_through(self._raw, self._context.stop.check)
+        self._hold()
+        self._asked = self._asked_before()
         good = [image for image in self._found.images if image.problem is None]
         settled = {image.id for image in good if self._set.caption_of(image.id).exists()}
         drop = self._params.drop_near
@@ -141,6 +148,9 @@ class Caption:
         where = self._set.caption_of(image.id)
         if where.exists():
             self._add(image, None)
+            if image.id in self._asked:
+                # Perhaps the run was cut off before it could say so.
+                self._record(image)
             return Written(captions.read_caption(where), kept=True)
         picture = _loaded(image)
         try:
@@ -148,10 +158,11 @@ class Caption:
         except ItemError as error:
             error.args = (f"{image.name}: {error}",)
             raise
-        # The image first: what has a caption is complete.
+        # The caption last: what has one is complete.
         self._set.add_image(image.id, picture)
-        self._set.add_caption(image.id, said.text)
         self._note(image, said)
+        self._set.add_caption(image.id, said.text)
+        self._record(image)
         return Written(**asdict(said))
 
     def finish(self, results: Results[Written]) -> None:
@@ -163,14 +174,31 @@ class Caption:
         whole = self._whole()
         parts = self._assign(whole)
         self._export(whole, parts)
-        asked = self._asked()
-        rows = [self._row(image, outcomes[image.id], asked) for image in self._found.images if image.id in outcomes]
+        self._asked = self._asked_before()
+        rows = [self._row(image, outcomes[image.id]) for image in self._found.images if image.id in outcomes]
         refused = [name for row in rows if row.status == REFUSED for name in row.names]
         files.write_text(self._context.out / REFUSALS, "".join(f"{self._raw / name}\n" for name in refused))
         summary = self._summary(rows, whole, parts)
         files.write_json(self._context.out / RESULTS, document(summary))
         sheets = contact_sheets(rows, self._context.out)
         write_part(self._context.out, report(summary, self._context.out, sheets))
+        self.close()
+
+    def close(self) -> None:
+        """Let others caption into the same set."""
+        self._held.close()
+
+    def _hold(self) -> None:
+        """Wait until nobody else adds to the set, and take away what a killed write has left in it."""
+        while True:
+            try:
+                self._held.enter_context(files.locked(self._context.data / LOCK, "busy"))
+                break
+            except UserError:
+                self._context.log.info("%s: another run adds captions to this library: waiting", self._context.label)
+                self._context.stop.sleep(_BUSY_PAUSE_SECONDS)
+        for folder in (self._set.images, self._set.captions, self._split.parent):
+            files.sweep_temporaries(folder, deep=False)
 
     def _check_folders(self) -> None:
         raw = self._raw.resolve()
@@ -210,11 +238,13 @@ class Caption:
 
     def _note(self, image: RawImage, said: captioning.Caption) -> None:
         """Keep what the answer took: a run that goes on later finds the caption alone."""
-        self._context.operations.record("caption", f"{captions.CAPTIONS}/{image.id}.txt", source=image.name)
         files.append_line(self._context.out / ASKED, json.dumps({"id": image.id, **asdict(said)}))
 
-    def _asked(self) -> Mapping[str, Written]:
-        """What this run has asked, all its sessions."""
+    def _record(self, image: RawImage) -> None:
+        self._context.operations.record("caption", f"{captions.CAPTIONS}/{image.id}.txt", source=image.name)
+
+    def _asked_before(self) -> dict[str, Written]:
+        """What this run has asked so far, in all its sessions."""
         found: dict[str, Written] = {}
         path = self._context.out / ASKED
         for line in path.read_bytes().splitlines() if path.exists() else ():
@@ -224,6 +254,9 @@ class Caption:
                 # Cut off by a crash.
                 continue
             id_ = row.pop("id")
+            if id_ in found:
+                # Cut off after the answer, it was asked again.
+                row["usd"] += found[id_].usd
             found[id_] = Written(**row)
         return found
 
@@ -244,18 +277,18 @@ class Caption:
         if params.kohya:
             caption_exports.kohya(out / KOHYA, whole, parts, repeats=params.repeats, trigger=params.trigger)
 
-    def _row(self, image: RawImage, outcome: Outcome[Written], asked: Mapping[str, Written]) -> Row:
+    def _row(self, image: RawImage, outcome: Outcome[Written]) -> Row:
         names = (image.name, *image.copies)
         if outcome.result is None:
             status = REFUSED if outcome.refused else FAILED
             return Row(image.id, image.path, names, status, error=outcome.error, usd=outcome.usd)
-        saved = asked.get(image.id, outcome.result)
+        saved = self._asked.get(image.id, outcome.result)
         return Row(
             *(image.id, image.path, names, KEPT if saved.kept else CAPTIONED),
             # Edited by a person since, it is what the file says.
             text=self._texts.get(image.id, outcome.result.text),
             image=self._set.image_of(image.id),
-            usd=max(outcome.usd, saved.usd if image.id in asked else 0.0),
+            usd=max(outcome.usd, saved.usd if image.id in self._asked else 0.0),
             seconds=saved.seconds,
             model=saved.model,
             framed=saved.framed,

@@ -296,9 +296,12 @@ def test_whatever_is_answered_is_a_line_of_text(studio: Studio, answer: str, sav
     vision.says(data, answer)
     studio.caption(vision)
     assert studio.text(id_) == f"{saved}\n"
-    assert sorted(path.name for path in studio.data.rglob("*") if path.is_file()) == sorted(
-        [f"{id_}.png", f"{id_}.txt", "split.json"]
-    )
+    assert sorted(tree(studio.data)) == [
+        ".callsheet/captions/lock",
+        f"captions/{id_}.txt",
+        f"images/{id_}.png",
+        "split.json",
+    ]
 
 
 def test_an_endless_answer_is_cut_and_said(studio: Studio) -> None:
