@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.errors import UserError
 
-_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _WHOLE = 64 * 2**20
 _ENDS = 2**20

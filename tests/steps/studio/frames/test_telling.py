@@ -231,7 +231,7 @@ def test_a_plain_image_that_does_not_fit_fails_the_item(tmp_path: Path) -> None:
 
 def test_another_fault_of_the_pipeline_is_no_lack_of_memory(tmp_path: Path) -> None:
     model = ScriptedModel()
-    model.fails = lambda *_: RuntimeError("shapes differ")  # type: ignore[method-assign, assignment]
+    model.fails = lambda *_: RuntimeError("shapes differ")  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="shapes differ"):
         Desk(tmp_path, model=model).tell()
 

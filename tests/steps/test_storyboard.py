@@ -1,0 +1,382 @@
+"""Storyboards as a step: combinations, what is written, what is found again, what is refused before anything is drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runner.errors import Interrupted, MisconfiguredRun, UserError
+from runner.ledger import Ledger
+from runner.stop import Stop
+from steps.backends.protocols import Face
+from steps.library.captions import write_split
+from steps.storyboard import DrawStoryboards
+from steps.storyboarding import StoryboardParams
+from steps.studio.frames.setups import seed_of
+from tests.frames import (
+    ScriptedClip,
+    ScriptedFaces,
+    ScriptedLanguage,
+    ScriptedModel,
+    coloured,
+    shipped_weights,
+    told_by,
+    write_lora,
+    write_scripted_lora,
+    write_story,
+)
+from tests.library import context, tree
+from tests.support import Engine, calls
+
+pytest.importorskip("torch", reason="the models' packages are not installed")
+POOR = 0.1
+
+
+@dataclass
+class Scene:
+    """Scripted models over one folder; each run is a new one with the same outputs."""
+
+    folder: Path
+    ledger: Ledger
+    diffusion: ScriptedModel = field(default_factory=ScriptedModel)
+    clip: ScriptedClip = field(default_factory=ScriptedClip)
+    faces: ScriptedFaces = field(default_factory=ScriptedFaces)
+    language: ScriptedLanguage = field(default_factory=ScriptedLanguage)
+    runs: int = 0
+
+    def step(self, **params: Any) -> DrawStoryboards:
+        self.runs += 1
+        at = context(self.ledger, self.folder, self.folder / "data", run=f"run-{self.runs}")
+        self.ledger.flush()
+        return DrawStoryboards(StoryboardParams(**params), at, self.diffusion, self.clip, self.faces, self.language)
+
+    def run(self, **params: Any) -> dict[str, Any]:
+        """Draw; returns results.json."""
+        if "prompt" not in params:
+            params.setdefault("story", str(self.story))
+        step, engine = self.step(**params), Engine(self.folder, workers=3)
+        engine.run(step, run=f"run-{self.runs}")
+        self.counts, self.said = engine.counts, engine.output.getvalue()
+        found: dict[str, Any] = json.loads((self.out / "results.json").read_text())
+        return found
+
+    @property
+    def out(self) -> Path:
+        return self.folder / f"run-{self.runs}" / "step"
+
+    @property
+    def story(self) -> Path:
+        return write_story(self.folder / "fair.yaml")
+
+    @property
+    def lora(self) -> str:
+        return str(write_scripted_lora(self.folder / "lora"))
+
+    def metadata(self, key: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.out / key / "metadata.json").read_text())
+        return found
+
+
+@pytest.fixture
+def scene(tmp_path: Path, ledger: Ledger) -> Scene:
+    return Scene(tmp_path, ledger)
+
+
+def test_every_combination_is_a_storyboard(scene: Scene) -> None:
+    other = write_story(scene.folder / "other.yaml", scenes=2)
+    found = scene.run(story=[str(scene.story), str(other)], mode=["baseline", "simple"], seed=[3, 4], lora=scene.lora)
+    names = [board["storyboard"] for board in found["storyboards"]]
+    assert names == [
+        f"{story}-{mode}-{seed}" for story in ("fair", "other") for mode in ("baseline", "simple") for seed in (3, 4)
+    ]
+    assert len(found["results"]) == 4 * 3 + 4 * 2
+    for row in found["results"]:
+        assert (scene.out / row["file"]).is_file()
+        assert row["drawn_as"] == row["mode"]
+    # Each pipeline is loaded once for all of them.
+    assert sorted(scene.diffusion.loaded) == [(), ()]
+
+
+def test_a_storyboard_holds_all_that_is_known_of_it(scene: Scene) -> None:
+    scene.clip.script = {(2, 0): POOR, (2, 1): 0.3}
+    scene.diffusion.gpu_usd_per_hour = 3600.0
+    scene.diffusion.device = "cuda"
+    found = scene.run(mode="reference", lora=scene.lora, trigger="zork man", seed=0)
+    folder = scene.out / "fair-reference-0"
+    there = {path.name for path in folder.iterdir()}
+    assert there >= {"frame_1.png", "frame_3.png", "reference.png", "contact_sheet.png", "metadata.json", "attempts"}
+    about = scene.metadata("fair-reference-0")
+    assert about["models"] == {"diffusion": "scripted diffusion", "clip": "scripted clip", "faces": "scripted faces"}
+    assert about["gate"] == {"threshold": 0.7, "prefix": "A photo depicts", "encoder": "scripted clip"}
+    assert about["lora"]["sha256"] is not None
+    assert about["reference"]["source"] == "frame 1"
+    assert set(about["effects"]) == {"LoRA", "IP-Adapter", "ControlNet"}
+    assert set(about["seconds"]) == {"load", "sample", "score", "retry"}
+    second = about["frames"][1]
+    assert second["prompt"] == "a wide shot of zork man, waving, in place 2"
+    assert second["text"] == "A photo depicts a wide shot of a person, waving, in place 2"
+    assert (second["tokens"], second["cut"], second["prompt_cut"]) == (15, False, False)
+    assert [each["seed"] for each in second["attempts"]] == [seed_of(0, 2, 0), seed_of(0, 2, 1)]
+    assert [each["score"] for each in second["attempts"]] == [0.25, 0.75]
+    with Image.open(folder / "frame_2.png") as kept:
+        assert told_by(kept) == (2, 1)
+    row = found["results"][1]
+    assert (row["attempt"], row["attempts"], row["first_score"], row["score"]) == (1, 2, 0.25, 0.75)
+    assert (row["passed"], row["face_found"], row["null_percentile"]) == (True, True, 50.0)
+    board = found["storyboards"][0]
+    assert found["usd"] == pytest.approx(sum(board["seconds"].values()), abs=0.01)
+    assert all("zork" not in text for text in scene.clip.asked)
+
+
+def test_the_report_has_a_card_with_the_frames_in_order(scene: Scene) -> None:
+    scene.clip.script = dict.fromkeys([(2, 0), (2, 1), (2, 2)], POOR)
+    scene.run(mode="baseline")
+    part = json.loads((scene.out / "report.json").read_text())
+    assert part["headline"] == "1 storyboard with 3 frames drawn, 2 pass the gate."
+    card = part["entries"][0]
+    assert card["badge"]["word"] == "2 of 3 frames pass"
+    assert [still["caption"] for still in card["strip"]] == ["1", "2", "3"]
+    assert [still["badge"]["kind"] for still in card["strip"]] == ["passed", "below", "passed"]
+    assert [len(still["tries"]) for still in card["strip"]] == [0, 2, 0]
+    assert card["strip"][1]["tries"][0]["file"] == "step/fair-baseline-0/attempts/frame_2_attempt_1.png"
+
+
+def test_what_was_drawn_is_found_again_by_all_that_it_depends_on(scene: Scene) -> None:
+    scene.run(mode=["baseline", "simple"], lora=scene.lora)
+    drawn = len(scene.diffusion.calls)
+    scene.run(mode=["baseline", "simple"], lora=scene.lora)
+    assert len(scene.diffusion.calls) == drawn
+    assert (scene.out / "fair-simple-0/frame_1.png").is_file()
+    scene.run(mode="baseline", lora=scene.lora, trigger="somebody")
+    assert len(scene.diffusion.calls) > drawn
+    drawn = len(scene.diffusion.calls)
+    lora = Path(scene.lora)
+    file = lora / "pytorch_lora_weights.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    scene.run(mode=["baseline", "simple"], lora=str(lora))
+    # The LoRA's content counts, where there is one.
+    assert len(scene.diffusion.drawn[-1]) == 3
+    assert scene.diffusion.calls[-1]["parts"] == ("character",)
+
+
+def test_a_tale_is_broken_down_once_for_all_modes_seeds_and_runs(scene: Scene) -> None:
+    tale = "A rider tricks a merchant, and laughs."
+    found = scene.run(story=tale, mode=["baseline", "simple"], seed=[0, 1], lora=scene.lora, hero="Aldar", count=6)
+    scene.run(story=tale, mode="baseline", seed=5, hero="Aldar", count=6)
+    assert len(scene.language.asked) == 1
+    assert dict(scene.language.asked[0].facts)["who"] == "Aldar"
+    assert {row["prompt"] for row in found["results"]} == {f"ohwx person in scene {number}" for number in range(1, 7)}
+    assert found["storyboards"][0]["title"] == "A told tale"
+    assert found["storyboards"][0]["story"].startswith("a_rider_tricks_a_merchant_")
+
+
+def test_a_prompt_is_one_frame_in_any_mode(scene: Scene) -> None:
+    found = scene.run(prompt="a portrait of {who} and zork, in snow", trigger="zork", mode="baseline", seed=[1, 2])
+    assert [row["storyboard"] for row in found["results"]] == ["prompt-baseline-1", "prompt-baseline-2"]
+    assert found["results"][0]["prompt"] == "a portrait of zork and zork, in snow"
+    assert found["results"][0]["text"] == "A photo depicts a portrait of a person and the person, in snow"
+    assert found["results"][0]["null_percentile"] is None
+    face = scene.folder / "face.png"
+    coloured(9).save(face)
+    scene.run(prompt="{who} rides", mode="reference", lora=scene.lora, reference=str(face), gesture="riding")
+    last = scene.diffusion.calls[-1]
+    assert last["parts"] == ("pose", "adapter", "character")
+    assert last["image"][0].getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"mode": "simple"}, "step.lora = null is not allowed with mode=simple: give a LoRA's folder"),
+        ({"mode": ["baseline", "reference"]}, "not allowed with mode=reference"),
+        ({"mode": "simple", "lora": "nowhere"}, "nowhere: no LoRA there"),
+        ({"mode": "baseline", "story": "no_such_story"}, "none of this name is shipped"),
+        ({"mode": "baseline", "story": "gone.yaml"}, "gone.yaml: no such story file"),
+        ({"mode": "baseline", "prompt": "a man"}, "give either step.story or step.prompt"),
+        ({"mode": "baseline", "story": None, "prompt": " "}, "step.prompt is empty"),
+    ],
+)
+def test_what_can_be_seen_to_fail_is_said_before_anything_is_drawn(
+    scene: Scene, params: Mapping[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        scene.step(**{"story": str(scene.story), **params}).items()
+    assert scene.diffusion.loaded == []
+
+
+def test_a_story_without_scenes_is_refused_with_its_place(scene: Scene) -> None:
+    path = scene.folder / "empty.yaml"
+    path.write_text("title: Nothing happens\nscenes: []\n")
+    with pytest.raises(UserError, match=r"empty.yaml.*/scenes"):
+        scene.step(story=str(path), mode="baseline").items()
+
+
+def test_a_hostile_lora_is_refused_before_anything_is_drawn(scene: Scene) -> None:
+    path = scene.folder / "evil.safetensors"
+    path.write_bytes((2**40).to_bytes(8, "little") + b"{}")
+    with pytest.raises(UserError, match="header claims 1,099,511,627,776 bytes"):
+        scene.step(story=str(scene.story), mode="simple", lora=str(path)).items()
+
+
+def test_missing_weights_end_the_run_with_what_fetches_them(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_self: ScriptedClip) -> None:
+        raise UserError("clip is not here: fetch it with: hf download clip")
+
+    monkeypatch.setattr(ScriptedClip, "prepare", missing)
+    with pytest.raises(UserError, match="fetch it with: hf download clip"):
+        scene.step(story=str(scene.story), mode="baseline").items()
+
+
+def test_a_lora_without_effect_stops_the_run(scene: Scene) -> None:
+    scene.diffusion.effect = 0.0
+    with pytest.raises(MisconfiguredRun, match=r"the LoRA \(.*lora.*\) changes nothing"):
+        scene.run(mode="simple", lora=scene.lora)
+    assert scene.diffusion.drawn == []
+    assert scene.run(mode="simple", lora=scene.lora, lora_scale=0.0)["results"]
+
+
+def test_one_that_does_not_fit_fails_alone(scene: Scene) -> None:
+    # Frames of 16 pixels fit with an adapter alone: a story that is told without one fails.
+    scene.diffusion.room = lambda adapter: 9 if adapter else 0
+    face = scene.folder / "face.png"
+    coloured(9).save(face)
+    found = scene.run(mode=["baseline", "adapter"], reference=str(face))
+    assert [board["mode"] for board in found["storyboards"]] == ["adapter"]
+    assert found["failed"][0]["storyboard"] == "fair-baseline-0"
+    assert "give a smaller width and height" in found["failed"][0]["error"]
+    assert scene.counts == {"done": 1, "failed": 1}
+
+
+def train_on(data: Path, count: int = 3) -> None:
+    """A training set whose first image is held out."""
+    (data / "images").mkdir(parents=True)
+    for number in range(count):
+        coloured(200 + number).save(data / "images" / f"{number}.png")
+    write_split(data / "split.json", {"0": "holdout", "1": "train", "2": "train"})
+
+
+def test_the_adapters_face_is_a_training_image_that_was_not_held_out(scene: Scene) -> None:
+    train_on(scene.folder / "data")
+    found = scene.run(mode="adapter")
+    assert "the reference is the face in training image 1.png" in found["storyboards"][0]["notes"]
+    assert scene.diffusion.calls[-1]["ip_adapter_image_embeds"][0].flatten().tolist()[-1] == 201
+    # Another training image is another storyboard.
+    drawn = len(scene.diffusion.calls)
+    coloured(99).save(scene.folder / "data/images/1.png")
+    scene.run(mode="adapter")
+    assert len(scene.diffusion.calls) > drawn
+
+
+def test_without_training_images_the_adapters_face_is_that_of_a_plain_first_frame(scene: Scene) -> None:
+    found = scene.run(mode="adapter")
+    notes = found["storyboards"][0]["notes"]
+    assert "no face was given: the reference is that of frame 1, which was drawn in mode 'baseline'" in notes
+    assert "the reference is the face in frame 1" in notes
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("nobody.png", "no face was found there"),
+        ("gone.png", "gone.png, the reference: "),
+        ("training", "no face was found"),
+    ],
+)
+def test_a_reference_that_cannot_be_used_stops_the_run(scene: Scene, wanted: str, said: str) -> None:
+    scene.faces.elsewhere = ()
+    coloured(9).save(scene.folder / "nobody.png")
+    reference = wanted if wanted == "training" else str(scene.folder / wanted)
+    with pytest.raises(MisconfiguredRun, match=said):
+        scene.run(mode="adapter", reference=reference)
+
+
+def test_no_face_is_said_in_results_and_report(scene: Scene) -> None:
+    scene.faces.script = dict.fromkeys([(1, 0), (1, 1), (1, 2)], ())
+    found = scene.run(mode="reference", lora=scene.lora)
+    board = found["storyboards"][0]
+    assert board["drawn_as"] == "simple"
+    assert "no face was found in frame 1, which is to show it" in board["notes"]
+    assert [row["drawn_as"] for row in found["results"]] == ["reference", "simple", "simple"]
+    part = json.loads((scene.out / "report.json").read_text())
+    assert part["warnings"] == ["fair-reference-0: drawn in mode 'simple'"]
+
+
+def test_scenes_too_long_for_the_models_are_named(scene: Scene) -> None:
+    scene.clip.limit = 12
+    notes = scene.run(mode="baseline")["storyboards"][0]["notes"]
+    assert (
+        "the texts of frames [1, 2, 3] are too long for CLIP, which read their beginning: shorten the scenes" in notes
+    )
+
+
+def test_stopped_within_a_storyboard_it_goes_on(scene: Scene) -> None:
+    whole = Scene(scene.folder / "whole", scene.ledger)
+    whole.folder.mkdir()
+    params: dict[str, Any] = {"mode": "reference", "lora": scene.lora, "batch": 1}
+    whole.run(**params)
+    stop, step = Stop(), scene.step(story=str(scene.story), **params)
+
+    def stop_halfway(_item: str, done: int, _total: int, _extra: str) -> None:
+        if done == 2:
+            stop.request(Interrupted("now"))
+
+    step._context.__dict__.update(progress=stop_halfway, stop=stop)
+    with pytest.raises(Interrupted):
+        Engine(scene.folder).run(step, run="run-1", stop=stop)
+    assert 0 < len(scene.diffusion.drawn) < 3
+    scene.run(**params)
+    assert scene.diffusion.drawn == whole.diffusion.drawn
+    one, other = (tree(each.out / "fair-reference-0") for each in (scene, whole))
+    assert {name: one[name] for name in one if name.endswith(".png")} == {
+        name: other[name] for name in other if name.endswith(".png")
+    }
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_every_mode_draws_with_the_embedded_models(scene: Scene, tmp_path: Path) -> None:
+    folder = shipped_weights()
+    from steps.backends import embedded_models as embedded
+
+    asked = calls(scene.ledger)
+    models: Sequence[Any] = (
+        embedded.EmbeddedDiffusion(embedded.EmbeddedDiffusionSettings(folder=str(folder)), asked),
+        embedded.EmbeddedClip(embedded.EmbeddedClipSettings(folder=str(folder), threshold=0.0), asked),
+        _SomeFaces(),
+    )
+    scene.diffusion, scene.clip, scene.faces = models
+    modes = ["baseline", "simple", "adapter", "reference"]
+    found = scene.run(mode=modes, lora=str(write_lora(tmp_path / "real")), steps=2, retries=0)
+    assert len(found["results"]) == 12
+    frames = {(row["mode"], row["frame"]): _pixels(scene.out / row["file"]) for row in found["results"]}
+    assert all(frame.shape == (64, 64, 3) for frame in frames.values())
+    # The first frame of the reference mode is the LoRA's, that of the adapter mode the plain one; the others are nobody else's.
+    assert np.abs(frames["reference", 1] - frames["simple", 1]).max() <= 1
+    assert np.abs(frames["adapter", 1] - frames["baseline", 1]).max() <= 1
+    third = [frames[mode, 3] for mode in modes]
+    assert all(np.abs(one - other).max() > 1 for one in third for other in third if one is not other)
+    assert "embedded diffusion" in scene.metadata("fair-reference-0")["models"]["diffusion"]
+
+
+class _SomeFaces(ScriptedFaces):
+    """A face in the middle of every picture, whatever it shows: untrained weights draw none."""
+
+    def find(self, image: Image.Image) -> list[Face]:
+        return [Face((16.0, 16.0, 48.0, 48.0), 0.9, np.ones(4, np.float32) / 2)]
+
+    def reference(self, image: Image.Image, face: Face) -> Image.Image:
+        return image.crop((16, 16, 48, 48)).resize((64, 64))
+
+
+def _pixels(path: Path) -> Any:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), np.int16)
