@@ -25,7 +25,7 @@ from steps.studio.models.precision import device_of, half_precision
 from steps.studio.models.renders import Renders
 from steps.studio.models.training import Losses, Schedule
 
-SCHEDULE = Schedule(steps=3_000, rate=1.5e-3, warm_up=200, averaging=0.998, weight_decay=0.01)
+SCHEDULE = Schedule(steps=2_000, rate=1.5e-3, warm_up=200, averaging=0.998, weight_decay=0.01)
 BATCH = 32
 _UNCONDITIONAL = 0.1
 
