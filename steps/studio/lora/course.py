@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from runner.errors import ItemError
@@ -20,7 +19,7 @@ from steps.studio.lora.checkpoints import MOMENTS, Checkpoint, Checkpoints, Prog
 from steps.studio.lora.encoding import Encoded, Words
 from steps.studio.lora.metrics import NAME, Metrics, Row
 from steps.studio.lora.objective import Drawn, Lots, Objective, Scaling, batches
-from steps.studio.lora.packing import packed
+from steps.studio.lora.packing import packed, unpacked
 from steps.studio.lora.pupil import Pupil, free_memory, is_out_of_memory, peak_memory_mb
 from steps.studio.lora.reading import UNET_PREFIX, WEIGHTS
 
@@ -125,9 +124,9 @@ class Course:
             self._metrics.begin(0)
             return
         progress = self._last.progress
-        state = load_file(self._last.path / WEIGHTS)
+        state = unpacked(self._last.path / WEIGHTS)
         self.pupil.load_lora({name.removeprefix(UNET_PREFIX): value for name, value in state.items()})
-        self.pupil.load_moments(load_file(self._last.path / MOMENTS))
+        self.pupil.load_moments(unpacked(self._last.path / MOMENTS))
         self.pupil.schedule.load_state_dict(dict(progress.schedule))
         for group, rate in zip(self.pupil.optimizer.param_groups, progress.schedule["_last_lr"], strict=True):
             group["lr"] = rate

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from runner import files
@@ -19,7 +18,7 @@ from runner.errors import UserError
 from steps.library import pictures
 from steps.studio.lora.buckets import Fitted, fitted
 from steps.studio.lora.dataset import Example
-from steps.studio.lora.packing import packed
+from steps.studio.lora.packing import packed, unpacked
 from steps.studio.lora.reading import check_safetensors
 from steps.studio.lora.settings import ORIGINAL
 
@@ -67,7 +66,7 @@ class Cache:
         if kept is None:
             files.write_bytes(path, packed(make()))
             # As it will be read: in memory, the first run would otherwise differ from the next.
-            kept = load_file(path)
+            kept = unpacked(path)
         return kept
 
 
@@ -172,4 +171,4 @@ def _kept(path: Path) -> Tensors | None:
         check_safetensors(path)
     except UserError:
         return None
-    return load_file(path)
+    return unpacked(path)

@@ -11,7 +11,6 @@ from typing import Any
 
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from runner import files
@@ -27,6 +26,7 @@ from steps.studio.lora.dataset import Dataset
 from steps.studio.lora.encoding import Cache, Encoder, Words
 from steps.studio.lora.formats import About
 from steps.studio.lora.metrics import NAME, Metrics
+from steps.studio.lora.packing import unpacked
 from steps.studio.lora.pupil import Pupil, free_memory
 from steps.studio.lora.reading import UNET_PREFIX, WEIGHTS
 from steps.studio.lora.sampling import Sampler
@@ -204,7 +204,7 @@ class Lesson:
 
     def _write_best(self, checkpoint: Checkpoint, about: About) -> None:
         """Write all layouts, and load each of them into a fresh model."""
-        named = load_file(checkpoint.path / WEIGHTS)
+        named = unpacked(checkpoint.path / WEIGHTS)
         state: dict[str, Tensor] = {name.removeprefix(UNET_PREFIX): value for name, value in named.items()}
         folder = self._folder / BEST
         files.remove_tree(folder)

@@ -1,9 +1,10 @@
-"""Tensors as the bytes of a safetensors file, the same for the same content: the package itself orders metadata by chance."""
+"""Tensors as the bytes of a safetensors file and back; the same content gives the same bytes, where the package orders metadata by chance."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -20,3 +21,10 @@ def packed(state: Mapping[str, Any], metadata: Mapping[str, str] | None = None) 
     # The tensors begin at a multiple of 8 bytes.
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + data[8 + length :]
+
+
+def unpacked(path: Path) -> dict[str, Any]:
+    """The tensors of a file, in memory of their own: what happens to the file later is nothing to them."""
+    from safetensors.torch import load_file
+
+    return {name: value.clone() for name, value in load_file(path).items()}

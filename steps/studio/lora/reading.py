@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from runner import files
 from runner.errors import UserError
+from steps.studio.lora.packing import unpacked
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
 """The file that diffusers looks for in a folder."""
@@ -116,10 +117,9 @@ def read_lora(path: Path) -> Lora:
         raise UserError(f"{file}: holds no LoRA: of its {len(header.tensors)} tensors none is named lora")
     scales = _Scales.of(file, _config(file, header.metadata))
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     try:
-        state = load_file(file)
+        state = unpacked(file)
     except (SafetensorError, OSError, ValueError) as error:
         raise _refused(file, str(error)) from error
     _check_numbers(file, state)
