@@ -17,7 +17,18 @@ from runner.report_parts import write_part
 from runner.step import Item, Outcome, Results, StepContext
 from steps import captioning
 from steps.backends.protocols import Vision
-from steps.caption_report import CAPTIONED, FAILED, KEPT, REFUSED, Row, Summary, contact_sheets, document, report
+from steps.caption_report import (
+    CAPTIONED,
+    FAILED,
+    KEPT,
+    REFUSED,
+    Row,
+    Summary,
+    contact_sheets,
+    document,
+    read_truth,
+    report,
+)
 from steps.captioning import PARTS, Wording
 from steps.library import caption_exports, captions, layout, pictures, raw_images
 from steps.library.captions import Captioned, TrainingSet
@@ -76,6 +87,11 @@ class CaptionParams:
     drop_near: bool = param(False, help="near duplicates are left out, not only named")
     imagefolder: bool = param(True, help="write the set in Hugging Face's imagefolder layout too")
     kohya: bool = param(True, help="write the set in kohya's layout too")
+    truth: str | None = param(
+        None,
+        help="a truth.json of `callsheet sample --cast character`, to count how many captions agree with it",
+        check=a_path,
+    )
     repeats: int = param(10, help="repeats in kohya's folder name", check=at_least(1))
 
 
@@ -121,6 +137,7 @@ class Caption:
         self._texts: dict[str, str] = {}
         self._faults: list[str] = []
         self._asked: dict[str, Written] = {}
+        self._truth: Mapping[str, str] = {}
         self._held = contextlib.ExitStack()
 
     def items(self) -> Sequence[Item[RawImage]]:
@@ -131,6 +148,7 @@ class Caption:
         """
         self._check_folders()
         captions.read_split(self._split)
+        self._truth = read_truth(self._params.truth)
         self._found = raw_images.look_through(self._raw, self._context.stop.check)
         self._hold()
         self._asked = self._asked_before()
@@ -310,6 +328,8 @@ class Caption:
             texts={one.id: self._texts[one.id] for one in whole},
             parts=parts,
             faults=self._faults,
+            truth=self._truth,
+            describe=self._wording.describe,
         )
 
 

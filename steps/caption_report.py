@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from PIL import Image
 
 from runner import files
-from runner.errors import ItemError
+from runner.errors import ItemError, UserError
 from runner.report_parts import Badge, Entry, ReportPart, Shown, counted
 from steps.captioning import CLIP_TOKENS, MAX_CHARACTERS, has_trigger, tokens_of
 from steps.library import composites, pictures
@@ -85,6 +87,8 @@ class Summary:
         texts: Id -> caption of the whole set, images from elsewhere among them.
         parts: Id -> TRAIN or HOLDOUT of the whole set.
         faults: What is wrong with the set.
+        truth: Raw name -> what is known to be shown, where that is known.
+        describe: What captions were to tell of.
     """
 
     label: str
@@ -100,10 +104,42 @@ class Summary:
     texts: Mapping[str, str]
     parts: Mapping[str, str]
     faults: Sequence[str] = ()
+    truth: Mapping[str, str] = field(default_factory=dict)
+    describe: Sequence[str] = ()
+
+    @cached_property
+    def judged(self) -> dict[str, bool]:
+        """Id -> whether the caption agrees with the truth, of the images whose truth is known."""
+        known = {row: name for row in self.rows for name in row.names if name in self.truth and row.text is not None}
+        return {row.id: agrees(row.text or "", self.truth[name], self.describe) for row, name in known.items()}
 
     def of(self, status: str) -> list[Row]:
         """The images that ended so."""
         return [row for row in self.rows if row.status == status]
+
+
+def read_truth(path: str | None) -> Mapping[str, str]:
+    """Raw name -> caption, with {who} for the character, of a sample's truth.json.
+
+    Raises:
+        UserError: It is none.
+    """
+    if path is None:
+        return {}
+    document = files.read_json(Path(path))
+    try:
+        return {str(row["file"]): str(row["caption"]) for row in document["images"]}
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: is no truth.json of `callsheet sample --cast character`: needs /images/N/file and caption"
+        ) from error
+
+
+def agrees(text: str, truth: str, describe: Sequence[str]) -> bool:
+    """Whether a caption says all that a true one says (opening, action, place, between commas), as far as it was to tell of it."""
+    opening, *action, place = truth.replace("{who}", "").split(", ")
+    wanted = [opening, *(action if "action" in describe else ()), *([place] if "background" in describe else ())]
+    return all(part.strip() in text for part in wanted)
 
 
 def document(summary: Summary) -> dict[str, Any]:
@@ -119,6 +155,7 @@ def document(summary: Summary) -> dict[str, Any]:
         "summary": counts_of(summary),
         "cost": cost_of(summary),
         "statistics": statistics_of(summary),
+        "truth": {"known": len(summary.judged), "agree": sum(summary.judged.values())},
         "results": [_row(row, summary) for row in summary.rows],
         "duplicates": list(_duplicates(summary)),
         "delete": [str(summary.raw / name) for row in summary.of(REFUSED) for name in row.names],
@@ -138,15 +175,17 @@ def counts_of(summary: Summary) -> dict[str, int]:
 
 
 def cost_of(summary: Summary) -> dict[str, float]:
-    """US dollars and seconds of this run, in all and an image that was asked about."""
-    asked = [row for row in summary.rows if row.seconds is not None]
+    """US dollars of this run, in all and an image that was paid for; and the seconds that the middle one of all answers took.
+
+    The mean would tell how long the first answers waited for a model to load.
+    """
+    seconds = [row.seconds for row in summary.rows if row.seconds is not None]
     usd = sum(row.usd for row in summary.rows)
     paid = sum(row.usd > 0 for row in summary.rows)
-    seconds = sum(row.seconds or 0.0 for row in asked)
     return {
         "usd": round(usd, 6),
         "usd_per_image": round(usd / max(1, paid), 6),
-        "seconds_per_image": round(seconds / max(1, len(asked)), 3),
+        "seconds_per_image": round(median(seconds), 3) if seconds else 0.0,
     }
 
 
@@ -180,10 +219,11 @@ def report(summary: Summary, out: Path, sheets: Sequence[str]) -> ReportPart:
     numbers = {row.id: number for row, number in zip(summary.rows, count(1), strict=False)}
     order = (REFUSED, FAILED, CAPTIONED, KEPT)
     rows = sorted(summary.rows, key=lambda row: order.index(row.status))
-    counts, cost = counts_of(summary), cost_of(summary)
+    counts, cost, judged = counts_of(summary), cost_of(summary), summary.judged
+    known = f" {sum(judged.values())} of {len(judged)} captions agree with the known truth." if judged else ""
     names = {**{status: badge.word for status, badge in BADGES.items()}, "asked_again": "asked again"}
     return ReportPart(
-        headline=_headline(counts, cost),
+        headline=_headline(counts, cost) + known,
         counts=[(names.get(name, name.replace("_", " ")), number) for name, number in counts.items() if number]
         + [(part, statistics_of(summary)[part]) for part in (TRAIN, HOLDOUT)],
         entries=[*_overview(summary, sheets), *(_entry(row, numbers[row.id], summary, out) for row in rows)],
@@ -241,6 +281,8 @@ def _entry(row: Row, number: int, summary: Summary, out: Path) -> Entry:
         ]
     if row.seconds is not None:
         facts.append(("Took", f"{row.seconds:.2f} s, ${row.usd:.4f}, {row.model}"))
+    if (right := summary.judged.get(row.id)) is not None:
+        facts.append(("Known truth", "agrees ✓" if right else "differs ✗"))
     twins = [twin for twin in summary.twins if twin.image.id == row.id]
     facts += [("Looks like", f"{twin.of.name} ({twin.distance} of 64 bits differ)") for twin in twins]
     return Entry(

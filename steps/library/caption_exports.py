@@ -20,7 +20,8 @@ configs:
 - config_name: default
   data_files:
 {splits}---
-Images with their captions in the column `text`: `datasets.load_dataset("imagefolder", data_dir=...)`, or this folder's path alone.
+Images with their captions in the column `text`. Both splits: `datasets.load_dataset("PATH/OF/THIS/FOLDER")`. One of them:
+`datasets.load_dataset("imagefolder", data_dir="PATH/OF/THIS/FOLDER/train")`.
 """
 _SPLIT = '  - split: {part}\n    path: "{part}/**"\n'
 
@@ -28,7 +29,7 @@ _SPLIT = '  - split: {part}\n    path: "{part}/**"\n'
 def imagefolder(folder: Path, images: Sequence[Captioned], parts: Mapping[str, str]) -> None:
     """Write FOLDER/train and FOLDER/holdout, each with its images and metadata.jsonl (file_name, text).
 
-    The card (README.md) names both splits, as the loader knows no "holdout" by itself.
+    The card (README.md) names both splits: without it the loader sees those alone whose names it knows, and "holdout" is none.
     """
     files.remove_tree(folder)
     there = []

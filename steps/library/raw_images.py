@@ -78,7 +78,7 @@ class Found(NamedTuple):
     """What a folder holds.
 
     Attributes:
-        images: Each content once, in the order of their names, those that can't be opened among them.
+        images: Each content once, the folder's own first and by name, those that can't be opened among them.
         others: Names of files that are no images by their suffix.
     """
 
@@ -100,7 +100,7 @@ def look_through(folder: Path, check: Callable[[], None] = lambda: None) -> Foun
         raise UserError(f"{folder}: no such folder: put images there, or name another one with raw=FOLDER")
     paths: list[Path] = []
     others: list[Path] = []
-    for path in sorted(_files_in(folder)):
+    for path in sorted(_files_in(folder), key=lambda path: (len(path.parts), path)):
         (paths if path.suffix.lower() in SUFFIXES else others).append(path)
     if not paths:
         raise UserError(f"{folder}: no image there: it takes {', '.join(SUFFIXES)}, in sub-folders too")
@@ -118,12 +118,12 @@ def twins(images: Sequence[RawImage], near: int, settled: Collection[str] = (), 
     """Images with the same pixels as another one, and those that look nearly the same.
 
     Args:
-        images: Those that can be opened.
+        images: Those that can be opened. The larger stands for the smaller one, the earlier for the later.
         near: Bits in which perceptual hashes may differ (of 64); 0 finds only the same pixels.
-        settled: Ids that stand for others whatever their names' order is: they have captions already.
+        settled: Ids that stand for others whatever their size: they have captions already.
         drop: What looks nearly like another image stands for no third one.
     """
-    ordered = sorted(images, key=lambda image: (image.id not in settled, image.name))
+    ordered = sorted(images, key=lambda image: (image.id not in settled, -image.size[0] * image.size[1]))
     looks = np.array([image.look for image in ordered], dtype=np.uint64)
     found: list[Twin] = []
     gone: set[int] = set()

@@ -207,12 +207,12 @@ def test_refused_twice_it_is_listed_for_deletion_and_never_saved(studio: Studio,
     assert found["summary"] | {"refused": 1, "captioned": 1} == found["summary"]
     assert len(list((studio.data / "captions").iterdir())) == len(list((studio.data / "images").iterdir())) == 1
     listed = studio.out("refused.txt").read_text().splitlines()
-    assert listed == [str(studio.raw / "b/a.png"), str(studio.raw / "copy of it.png")] == found["delete"]
+    assert listed == [str(studio.raw / "copy of it.png"), str(studio.raw / "b/a.png")] == found["delete"]
     assert tree(studio.raw) == before
     part = json.loads(studio.out("report.json").read_text())
     assert part["entries"][1]["badge"]["kind"] == "refused"
     assert "refused.txt lists them" in part["headline"]
-    assert any("b/a.png" in warning for warning in part["warnings"])
+    assert any("copy of it.png, b/a.png" in warning for warning in part["warnings"])
 
 
 def test_a_stated_pattern_decides_what_a_refusal_is(studio: Studio) -> None:
@@ -449,6 +449,23 @@ def test_results_and_report_tell_what_it_took(studio: Studio) -> None:
     for name in shown:
         with Image.open(studio.out("..") / name) as image:
             assert max(image.size) >= 64
+
+
+def test_captions_are_held_against_a_known_truth(studio: Studio) -> None:
+    for number in range(3):
+        studio.put(f"{number}.png", drawn(number))
+    vision = ScriptedCaptions()
+    vision.says(drawn(0), "a portrait of Aldar Kose, waving, in the snow")
+    vision.says(drawn(1), "a portrait of Aldar Kose, waving, in the desert")
+    rows = [{"file": f"{number}.png", "caption": "a portrait of {who}, waving, in the snow"} for number in range(2)]
+    truth = studio.root / "truth.json"
+    truth.write_text(json.dumps({"images": rows}))
+    assert studio.caption(vision, truth=str(truth))["truth"] == {"known": 2, "agree": 1}
+    assert "1 of 2 captions agree with the known truth" in studio.out("report.json").read_text()
+    assert studio.caption(vision, truth=str(truth), describe=["action"])["truth"] == {"known": 2, "agree": 2}
+    truth.write_text('{"actors": {}}')
+    with pytest.raises(UserError, match=r"is no truth.json of"):
+        studio.caption(vision, truth=str(truth))
 
 
 @pytest.mark.parametrize(
