@@ -66,7 +66,7 @@ def test_people_in_the_same_pose_are_no_duplicates(tmp_path: Path) -> None:
 
 
 def test_what_is_dropped_stands_for_nothing() -> None:
-    images = hashed(0, 0b1111, 0b1_1111_1111)
+    images = hashed(0, 0b1111, 0b1111_1111)
     near = {twin.image.name: twin.of.name for twin in twins(images, 4)}
     dropped = {twin.image.name: twin.of.name for twin in twins(images, 4, drop=True)}
     assert near == {"b": "a", "c": "b"}
