@@ -310,6 +310,12 @@ def _warnings(summary: Summary) -> Iterator[str]:
     for name, what in (("empty", "empty"), ("long", f"over about {CLIP_TOKENS} tokens, of which CLIP reads no more")):
         if figures[name]:
             yield f"{counted(len(figures[name]), 'caption')} {what}: {_listed(figures[name])}"
+    nameless = [id_ for id_, text in summary.texts.items() if not has_trigger(text, summary.trigger)]
+    if summary.trigger and nameless:
+        yield (
+            f"{counted(len(nameless), 'caption')} from before or by hand without “{summary.trigger}”, so that training ties them to nothing: "
+            f"{_listed(nameless)}"
+        )
     if cut := [row.names[0] for row in summary.rows if row.shortened]:
         yield f"Answers over {MAX_CHARACTERS} characters were cut: {_listed(cut)}"
     if summary.others:

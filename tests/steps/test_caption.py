@@ -153,6 +153,8 @@ def test_a_caption_that_a_person_edited_is_neither_asked_again_nor_written_over(
     assert path.read_text() == "By hand."
     assert found["a.png"]["caption"] == "By hand."
     assert found["statistics"]["with_trigger"] == 0
+    warnings = json.loads(studio.out("report.json").read_text())["warnings"]
+    assert any("without “Aldar Kose”" in warning and id_ in warning for warning in warnings)
 
 
 def test_an_image_is_paid_for_once_whatever_it_is_called_and_wherever_it_goes(studio: Studio) -> None:
