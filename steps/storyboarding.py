@@ -122,7 +122,7 @@ class StoryboardParams:
         check=at_least(0),
     )
     retries: int = param(2, help="attempts beyond the first at a frame that does not pass", check=between(0, 20))
-    batch: int = param(8, help="frames at once; fewer where memory does not suffice", check=at_least(1))
+    batch: int = param(10, help="frames at once; fewer where memory does not suffice", check=at_least(1))
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,7 @@ class Production:
         with self._context.artifacts.making("story", VERSION, asked) as artifact:
             about = artifact.about()
             if about is None:
+                files.sweep_temporaries(artifact.path)
                 least, most, count = bounds
                 about = asdict(storytelling.break_down(language, told, who=who, least=least, most=most, count=count))
                 artifact.finish(about)

@@ -198,6 +198,12 @@ def test_batches_shrink_to_what_fits_and_stay_so(tmp_path: Path) -> None:
     assert desk.attempts.fallback is None
 
 
+def test_frames_are_shared_out_evenly(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, frames=9, batch=8)
+    desk.tell()
+    assert [len(batch) for batch in desk.batches] == [5, 4]
+
+
 def test_the_reference_mode_falls_back_to_simple_when_nothing_helps(tmp_path: Path) -> None:
     desk = Desk(tmp_path, mode=REFERENCE, model=ScriptedModel(room=lambda adapter: 0 if adapter else 9))
     desk.tell()
