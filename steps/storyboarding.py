@@ -58,6 +58,10 @@ def _texts(value: Any) -> str | None:
     return None if good else "give a story, or a list of them: names, YAML files, or tales in prose"
 
 
+def _modes(value: Any) -> str | None:
+    return "give at least one mode" if value == [] else one_of(*setups.MODES)(value)
+
+
 def _numbers(value: Any) -> str | None:
     listed = value if isinstance(value, list) else [value]
     good = value is None or (listed and all(type(number) is int and 0 <= number < 2**31 for number in listed))
@@ -87,14 +91,14 @@ class StoryboardParams:
         setups.SIMPLE,
         help="baseline: no LoRA; simple: LoRA; adapter: IP-Adapter, no LoRA; reference: LoRA, from frame 2 on with frame 1's face "
         "and a pose; or a list of these",
-        check=one_of(*setups.MODES),
+        check=_modes,
     )
     seed: Any = param(None, help="all noise comes from it; null is the recipe's; or a list", check=_numbers)
     lora: str | None = param(
         None, help="folder or .safetensors file of the LoRA; modes without one need none", check=a_path
     )
     trigger: str = param(
-        "ohwx person", help="what prompts call the character: the LoRA's trigger word, perhaps with a noun"
+        "Aldar Kose", help="what prompts call the character: the LoRA's trigger word, perhaps with a noun"
     )
     hero: str | None = param(None, help="what a tale in prose calls its hero; null is the trigger")
     reference: str | None = param(
@@ -340,7 +344,7 @@ class Production:
             return {}
 
     def _frames(self, board: Board, story: Story, attempts: Attempts) -> tuple[Frame, ...]:
-        pipeline = self._pipelines.get(setups.setups_of(board.mode, board.lora, given=False)[0])
+        pipeline = self._pipelines.any(setups.setups_of(board.mode, board.lora, given=False)[0])
         scored = [self._gate().scored(scored_text(scene, story.noun)) for scene in story.scenes]
         prompts = [token_count(pipeline, panel.prompt) for panel in board.panels]
         return kept_frames(board, attempts, self._gate(), scored, prompts)

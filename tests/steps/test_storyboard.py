@@ -174,7 +174,7 @@ def test_a_tale_is_broken_down_once_for_all_modes_seeds_and_runs(scene: Scene) -
     scene.run(story=tale, mode="baseline", seed=5, hero="Aldar", count=6)
     assert len(scene.language.asked) == 1
     assert dict(scene.language.asked[0].facts)["who"] == "Aldar"
-    assert {row["prompt"] for row in found["results"]} == {f"ohwx person in scene {number}" for number in range(1, 7)}
+    assert {row["prompt"] for row in found["results"]} == {f"Aldar Kose in scene {number}" for number in range(1, 7)}
     assert found["storyboards"][0]["title"] == "A told tale"
     assert found["storyboards"][0]["story"].startswith("a_rider_tricks_a_merchant_")
 

@@ -70,6 +70,10 @@ class Pipelines:
             self.seconds += time.monotonic() - began
         return self._loaded[setup]
 
+    def any(self, setup: Setup) -> Any:
+        """One that is loaded, for what all have alike; that for the setup where there is none."""
+        return next(iter(self._loaded.values()), None) or self.get(setup)
+
     def keep_only(self, setup: Setup) -> bool:
         """Let go of all pipelines but one; False where there was no other."""
         others = [other for other in self._loaded if other != setup]

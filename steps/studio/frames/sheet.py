@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 COLUMNS = 5
 WIDEST = 256
-_GAP, _LINE, _LINES = 8, 14, 4
+_GAP, _LINE, _LINES = 8, 14, 5
 _GROUND, _INK = (250, 250, 247), (30, 34, 38)
 
 
@@ -20,7 +20,7 @@ def contact_sheet(frames: Sequence[tuple[Image.Image, str]]) -> Image.Image:
         frames: Images of one size, and what stands below each: a few lines at most, the rest is cut.
 
     Returns:
-        RGB; larger frames are made WIDEST pixels wide, smaller ones are enlarged by a whole number.
+        RGB; larger frames are made WIDEST pixels wide, smaller ones nearly so, by a whole number.
     """
     width, height = _size(frames[0][0])
     columns = min(COLUMNS, len(frames))
@@ -30,8 +30,7 @@ def contact_sheet(frames: Sequence[tuple[Image.Image, str]]) -> Image.Image:
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for number, (image, words) in enumerate(frames):
         left, top = _GAP + number % columns * (width + _GAP), _GAP + number // columns * (tall + _GAP)
-        smooth = Image.Resampling.NEAREST if image.width < width else Image.Resampling.LANCZOS
-        sheet.paste(image.resize((width, height), smooth), (left, top))
+        sheet.paste(image.resize((width, height), Image.Resampling.LANCZOS), (left, top))
         pen.multiline_text((left, top + height + 2), _wrapped(words, width), fill=_INK, font=font, spacing=1)
     return sheet
 
