@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import composites, judge_quality, library, providers, styles
+from tests.bench import composites, judge_quality, library, providers, styles, training
 
 ROUNDS = 3
 console = Console(width=120)
@@ -31,6 +31,7 @@ def main() -> None:
     library.main()
     styles.main()
     providers.main()
+    training.main()
 
 
 def engine() -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from runner import files
 from runner.artifacts import Artifact
 from runner.errors import UserError
+from runner.failpoints import failpoint
 from runner.step import StepContext
 from steps.studio.lora import formats
 from steps.studio.lora.buckets import Order
@@ -209,6 +210,7 @@ class Lesson:
         folder = self._folder / BEST
         files.remove_tree(folder)
         formats.write_layouts(state, about, folder)
+        failpoint("train.written")
         self._context.stop.check()
         formats.prove(self._model.load(), state, about, folder)
 
