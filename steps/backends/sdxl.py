@@ -34,7 +34,7 @@ class SdxlSettings:
 
     base: str = param("stabilityai/stable-diffusion-xl-base-1.0", help="the model: a folder or an id on the hub")
     base_revision: str | None = param("462165984030d82259a11f4367a4eed129e94a7b", help=_COMMIT_HELP)
-    variant: str | None = param("fp16", help="of the base's files on the hub; null for a folder without variants")
+    variant: str | None = param("fp16", help="of the base's files; a folder without it is loaded as it is")
     vae: str | None = param("madebyollin/sdxl-vae-fp16-fix", help="a VAE that can do with fp16; null takes the base's")
     vae_revision: str | None = param("207b116dae70ace3637169f1ddd2434b91b3a8cd", help=_COMMIT_HELP)
     adapter: str = param("h94/IP-Adapter", help="the IP-Adapter: a folder or an id on the hub")
@@ -115,10 +115,10 @@ class SdxlDiffusion:
         from steps.studio.models.weights import quiet
 
         quiet()
-        options: dict[str, Any] = {**self._options(), "variant": self._settings.variant, "add_watermarker": False}
+        base = self._folder("base")
+        options: dict[str, Any] = {**self._options(), "variant": self._variant(base), "add_watermarker": False}
         if self._settings.vae is not None:
             options["vae"] = self._vae()
-        base = self._folder("base")
         if pose:
             pipeline = StableDiffusionXLControlNetPipeline.from_pretrained(
                 base, controlnet=self._controlnet(), **options
@@ -174,6 +174,11 @@ class SdxlDiffusion:
             image_encoder_folder=None,
             local_files_only=True,
         )
+
+    def _variant(self, base: Path) -> str | None:
+        """The variant, unless the model has none: a folder that somebody saved seldom does."""
+        wanted = self._settings.variant
+        return wanted if wanted and any((base / "unet").glob(f"*.{wanted}*.safetensors")) else None
 
     def _vae(self) -> Any:
         from diffusers import AutoencoderKL

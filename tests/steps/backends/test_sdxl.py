@@ -40,7 +40,6 @@ def folders() -> dict[str, Any]:
     folder = shipped_weights()
     return {
         "base": str(folder / layout.SDXL),
-        "variant": None,
         "vae": str(folder / layout.SDXL / "vae"),
         "adapter": str(folder),
         "adapter_weights": layout.ADAPTER,
