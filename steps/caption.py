@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from runner import files
-from runner.errors import ItemError, UserError
+from runner.errors import DiskFailed, ItemError, UserError
 from runner.params import a_path, at_least, between, one_of, param
 from runner.report_parts import write_part
 from runner.step import Item, Outcome, Results, StepContext
@@ -171,16 +171,24 @@ class Caption:
                 self._record(image)
             return Written(captions.read_caption(where), kept=True)
         picture = _loaded(image)
+        written = self._asked.get(image.id) or self._ask(image, picture)
+        # A disk that fails for one file fails for the next: each would be paid for, and lost.
+        with _stopping_where_the_disk_fails():
+            # The caption last: what has one is complete.
+            self._set.add_image(image.id, picture)
+            self._set.add_caption(image.id, written.text)
+            self._record(image)
+        return written
+
+    def _ask(self, image: RawImage, picture: pictures.Picture) -> Written:
+        """Ask, and keep the answer at once: it is paid for, and a run that goes on has no need to ask again."""
         try:
             said = captioning.caption(self._vision, picture, self._wording)
         except ItemError as error:
             error.args = (f"{image.name}: {error}",)
             raise
-        # The caption last: what has one is complete.
-        self._set.add_image(image.id, picture)
-        self._note(image, said)
-        self._set.add_caption(image.id, said.text)
-        self._record(image)
+        with _stopping_where_the_disk_fails():
+            files.append_line(self._context.out / ASKED, json.dumps({"id": image.id, **asdict(said)}))
         return Written(**asdict(said))
 
     def finish(self, results: Results[Written]) -> None:
@@ -254,10 +262,6 @@ class Caption:
                 self._faults.append(str(error))
         return readable
 
-    def _note(self, image: RawImage, said: captioning.Caption) -> None:
-        """Keep what the answer took: a run that goes on later finds the caption alone."""
-        files.append_line(self._context.out / ASKED, json.dumps({"id": image.id, **asdict(said)}))
-
     def _record(self, image: RawImage) -> None:
         self._context.operations.record("caption", f"{captions.CAPTIONS}/{image.id}.txt", source=image.name)
 
@@ -272,9 +276,6 @@ class Caption:
                 # Cut off by a crash.
                 continue
             id_ = row.pop("id")
-            if id_ in found:
-                # Cut off after the answer, it was asked again.
-                row["usd"] += found[id_].usd
             found[id_] = Written(**row)
         return found
 
@@ -331,6 +332,14 @@ class Caption:
             truth=self._truth,
             describe=self._wording.describe,
         )
+
+
+@contextlib.contextmanager
+def _stopping_where_the_disk_fails() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskFailed.at(error) from error
 
 
 def _loaded(image: RawImage) -> pictures.Picture:

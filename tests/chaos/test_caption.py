@@ -17,6 +17,7 @@ from tests.chaos.conftest import Record
 from tests.chaos.crash import KILLED, Case, Ended, Zygote, needs_strace
 from tests.chaos.scene import COMMON, Scene, snapshot
 from tests.chaos.servers import Servers
+from tests.chaos.test_disk import break_disk
 from tests.chaos.test_system_calls import CALLS, sweep
 from tests.chaos.wired import WARM, environment
 
@@ -144,6 +145,13 @@ def test_killed_while_it_talks(case: Captioning, call: str, record_property: Rec
             killed += 1
             case.check(f"killed before {call} {number}")
     _report(record_property, case, f"request|caption, before {call}", killed)
+
+
+@needs_strace
+@pytest.mark.chaos
+@pytest.mark.parametrize("call", ["write", "fsync", "rename"])
+def test_a_full_or_broken_disk(case: Captioning, call: str, record_property: Record) -> None:
+    _report(record_property, case, f"EIO, ENOSPC|caption, {call}", break_disk(case, call, ("EIO", "ENOSPC"), 3))
 
 
 @pytest.mark.chaos
