@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import composites, judge_quality, library, providers, styles, training
+from tests.bench import composites, judge_quality, library, providers, storyboard, styles, training
 
 ROUNDS = 3
 console = Console(width=120)
@@ -32,6 +32,7 @@ def main() -> None:
     styles.main()
     providers.main()
     training.main()
+    storyboard.main()
 
 
 def engine() -> None:
