@@ -185,7 +185,7 @@ def test_stopped_it_keeps_the_step_that_it_was_at(bench: Bench, unbroken: tuple[
     same(bench, found, unbroken)
 
 
-def interrupted(bench: Bench, after: int) -> None:
+def interrupted(bench: Bench, after: int, **params: Any) -> None:
     """Leave a training that was killed after a step."""
 
     def kill(item: str, done: int, _total: int, _extra: str) -> None:
@@ -193,7 +193,7 @@ def interrupted(bench: Bench, after: int) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        bench.train(bench.context(kill))
+        bench.train(bench.context(kill), **params)
 
 
 @pytest.mark.parametrize("file", ["pytorch_lora_weights.safetensors", "training_state.safetensors", "checkpoint.json"])
@@ -290,6 +290,17 @@ def test_accumulated_batches_are_one_large_batch(bench: Bench, unbroken: tuple[B
     assert found.steps == 6
     for row, expected in zip(measured(bench.lora)[1:], measured(unbroken[0].lora)[1:], strict=True):
         assert [float(value) for value in row] == pytest.approx([float(value) for value in expected], rel=0.02)
+
+
+def test_in_bfloat16_it_learns_about_the_same_and_goes_on_the_same(
+    bench: Bench, unbroken: tuple[Bench, Trained], tmp_path: Path
+) -> None:
+    found = bench.train(precision="bfloat16")
+    for row, expected in zip(measured(bench.lora)[1:], measured(unbroken[0].lora)[1:], strict=True):
+        assert [float(value) for value in row] == pytest.approx([float(value) for value in expected], rel=0.1)
+    other = Bench(tmp_path / "other", bench.data, bench.ledger)
+    interrupted(other, after=3, precision="bfloat16")
+    assert other.train(precision="bfloat16").digests == found.digests
 
 
 def test_gradient_checkpointing_computes_the_same(bench: Bench, unbroken: tuple[Bench, Trained]) -> None:

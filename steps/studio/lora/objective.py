@@ -64,6 +64,13 @@ class Scaling:
         """The scaled latents (C, h, w)."""
         return (latents - self.mean) * self.factor / self.deviation
 
+    def undone(self, scaled: Tensor) -> Tensor:
+        """The VAE's latents again."""
+        mean, deviation = (
+            value.to(scaled.device) if isinstance(value, Tensor) else value for value in (self.mean, self.deviation)
+        )
+        return scaled * deviation / self.factor + mean
+
 
 class Lots:
     """Draws what chance decides. The same (seed, step) gives the same, on whatever device the model is."""

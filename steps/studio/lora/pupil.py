@@ -6,7 +6,7 @@ import contextlib
 import gc
 import resource
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,10 +17,10 @@ from diffusers.optimization import get_scheduler
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from runner.errors import UserError
 from steps.studio.lora.settings import AUTO, BFLOAT16, LoraSettings
+from steps.studio.models.diffusion import use_plain_attention
 
 ADAPTER = "default"
 # AdamW's two moments and its count of steps.
@@ -71,13 +71,10 @@ class Pupil:
         """Compute parts of the UNet twice instead of keeping them."""
         self.unet.enable_gradient_checkpointing()
 
-    @contextlib.contextmanager
-    def computing(self) -> Iterator[None]:
-        """The precision and the attention that it learns with."""
-        # Of a CPU's attentions the plain one has the fastest way back.
-        plain = sdpa_kernel(SDPBackend.MATH) if self.unet.device.type == "cpu" else contextlib.nullcontext()
-        with plain, self.accelerator.autocast():
-            yield
+    def computing(self) -> contextlib.AbstractContextManager[None]:
+        """The precision that it learns with."""
+        found: contextlib.AbstractContextManager[None] = self.accelerator.autocast()
+        return found
 
     def backward(self, loss: Tensor) -> None:
         """Add a loss's gradients."""
@@ -136,6 +133,9 @@ class Pupil:
         self.unet.requires_grad_(False)
         self.unet.to(dtype=kind)
         self.unet.train()
+        if self.unet.device.type == "cpu":
+            # Of a CPU's attentions the plain one has the fastest way back.
+            use_plain_attention(self.unet)
 
     def _add_adapter(self, seed: int) -> None:
         with torch.random.fork_rng():
