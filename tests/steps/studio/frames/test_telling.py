@@ -217,6 +217,15 @@ def test_the_reference_mode_falls_back_to_simple_when_nothing_helps(tmp_path: Pa
     assert [desk.attempts.best(frame).mode for frame in (1, 2, 3, 4)] == [REFERENCE, SIMPLE, SIMPLE, SIMPLE]
 
 
+def test_the_adapter_mode_falls_back_to_baseline_for_it_knows_no_lora(tmp_path: Path) -> None:
+    given = reference_in(ScriptedFaces(), coloured(77), "a picture")
+    desk = Desk(tmp_path, mode=ADAPTER, model=ScriptedModel(room=lambda adapter: 0 if adapter else 9))
+    desk.tell(given)
+    assert desk.attempts.fallback == BASELINE
+    assert {each.mode for frame in range(1, 5) for each in desk.attempts.of(frame)} == {BASELINE}
+    assert all("character" not in call["parts"] for call in desk.model.calls)
+
+
 def test_on_a_gpu_models_are_offloaded_before_a_mode_is_given_up(tmp_path: Path) -> None:
     model = ScriptedModel(device="cuda")
     model.room = lambda adapter: (1 if model.offloaded else 0) if adapter else 9
