@@ -23,6 +23,8 @@ from steps.studio.frames.setups import WITH_LORA
 from steps.studio.lora.reading import check_safetensors, lora_file
 
 RESULTS = "results.json"
+TRIGGER = "modelspec.trigger_phrase"
+"""The key of a LoRA's metadata under which its trigger word stands."""
 FORMAT = 1
 _NAME_WORDS = 5
 
@@ -47,6 +49,7 @@ class DrawStoryboards:
         self._context = context
         self._models = Models(diffusion, clip, face, language)
         self._production: Production | None = None
+        self._warnings: list[str] = []
 
     def items(self) -> list[Item[Take]]:
         """One item for each combination; what can be told to fail is told before the first is drawn.
@@ -103,7 +106,13 @@ class DrawStoryboards:
                 f"callsheet run train_lora), or choose mode=baseline"
             )
         file = lora_file(Path(self._params.lora))
-        check_safetensors(file)
+        taught = check_safetensors(file).metadata.get(TRIGGER, "")
+        if taught.lower() not in self._params.trigger.lower():
+            self._warnings.append(
+                f"{file} was trained on {taught[:80]!r}, and {self._context.label}.trigger is {self._params.trigger!r}: what it learned "
+                f"may not come when it is called"
+            )
+            self._context.log.warning("%s", self._warnings[-1])
         return file
 
     def _document(self, done: Sequence[Storyboard], results: Results[Storyboard]) -> dict[str, Any]:
@@ -134,7 +143,7 @@ class DrawStoryboards:
             counts=[("pass", passed), ("below the threshold", len(frames) - passed), ("images drawn", tries)]
             + ([("storyboards not drawn", len(failed))] if failed else []),
             entries=[*cards, *(failed_entry(outcome.key, str(outcome.error)) for outcome in failed)],
-            warnings=other,
+            warnings=[*self._warnings, *other],
         )
 
 

@@ -248,8 +248,8 @@ def write_lora(
     return folder
 
 
-def write_scripted_lora(folder: Path) -> Path:
-    """A file that is a LoRA by its names; what loads it is scripted."""
+def write_scripted_lora(folder: Path, trigger: str | None = None) -> Path:
+    """A file that is a LoRA by its names, with its trigger word in its metadata; what loads it is scripted."""
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -258,5 +258,6 @@ def write_scripted_lora(folder: Path) -> Path:
         f"{layer}.lora_A.weight": np.ones((2, 4), np.float32),
         f"{layer}.lora_B.weight": np.ones((4, 2), np.float32),
     }
-    save_file(tensors, folder / "pytorch_lora_weights.safetensors")
+    metadata = {} if trigger is None else {"modelspec.trigger_phrase": trigger}
+    save_file(tensors, folder / "pytorch_lora_weights.safetensors", metadata)
     return folder

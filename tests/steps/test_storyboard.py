@@ -244,6 +244,16 @@ def test_a_lora_without_effect_stops_the_run(scene: Scene) -> None:
     assert scene.run(mode="simple", lora=scene.lora, lora_scale=0.0)["results"]
 
 
+@pytest.mark.parametrize(("trigger", "warned"), [("aldar kose", 0), ("zork", 1), (None, 0)])
+def test_a_lora_that_was_taught_another_name_is_said(scene: Scene, trigger: str | None, warned: int) -> None:
+    scene.run(
+        mode="simple", lora=str(write_scripted_lora(scene.folder / "taught", trigger)), trigger="Aldar Kose, a man"
+    )
+    warnings = json.loads((scene.out / "report.json").read_text())["warnings"]
+    assert len(warnings) == warned
+    assert all("was trained on 'zork', and step.trigger is 'Aldar Kose, a man'" in said for said in warnings)
+
+
 def test_one_that_does_not_fit_fails_alone(scene: Scene) -> None:
     # Frames of 16 pixels fit with an adapter alone: a story that is told without one fails.
     scene.diffusion.room = lambda adapter: 9 if adapter else 0
