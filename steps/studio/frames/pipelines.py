@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +132,31 @@ def set_scales(pipeline: Any, setup: Setup, scales: Scales) -> None:
 
 
 def drawn(
-    pipeline: Any, setup: Setup, orders: Sequence[Order], sampling: Sampling, scales: Scales
+    pipeline: Any,
+    setup: Setup,
+    orders: Sequence[Order],
+    sampling: Sampling,
+    scales: Scales,
+    between: Callable[[], None] = lambda: None,
 ) -> list[Image.Image]:
-    """Draw some images in one batch, each with its own noise, so that it is the same image as if drawn alone."""
+    """Draw some images in one batch, each with its own noise, so that it is the same image as if drawn alone.
+
+    Args:
+        pipeline: With the setup's parts.
+        setup: Which these are.
+        orders: What to draw.
+        sampling: How.
+        scales: Of the parts.
+        between: Called after each sampling step; what it raises ends the batch.
+    """
+
+    def after_step(_pipeline: Any, _step: int, _time: Any, values: dict[str, Any]) -> dict[str, Any]:
+        between()
+        return values
+
     set_scales(pipeline, setup, scales)
-    images: list[Image.Image] = pipeline(**_options(pipeline, setup, orders, sampling, scales)).images
+    options = _options(pipeline, setup, orders, sampling, scales)
+    images: list[Image.Image] = pipeline(**options, callback_on_step_end=after_step).images
     return images
 
 

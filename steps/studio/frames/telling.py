@@ -89,7 +89,7 @@ class Teller:
         studio: What draws.
         board: What is drawn.
         attempts: Where images are kept; what is there is not drawn again.
-        watch: Called between batches with how many frames are settled and what is next; raises when the run stops.
+        watch: Called between batches and sampling steps with how many frames are settled and what is done; raises when the run stops.
     """
 
     def __init__(
@@ -172,7 +172,12 @@ class Teller:
         pipeline = self._studio.pipelines.get(setup)
         began = time.monotonic()
         orders = [told[panel.frame] for panel in batch]
-        images = drawn(pipeline, setup, orders, self._board.sampling, self._board.scales)
+        done = self._settled()
+
+        def between() -> None:
+            self._watch(done, f"drawing {len(orders)}")
+
+        images = drawn(pipeline, setup, orders, self._board.sampling, self._board.scales, between)
         return images, time.monotonic() - began
 
     def _keep(self, batch: Sequence[Panel], attempt: int, images: Sequence[Image.Image], sampled: float) -> None:

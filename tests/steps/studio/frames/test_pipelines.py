@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runner.errors import MisconfiguredRun, UserError
+from runner.errors import Interrupted, MisconfiguredRun, UserError
 from steps.library.shots import Shot
 from steps.studio.frames.effects import check_effects, effects
 from steps.studio.frames.pipelines import Pipelines, drawn, first_step
@@ -81,6 +81,22 @@ def test_a_batch_is_what_its_frames_are_alone(
     assert [distance(*pair) <= TOLERANCE for pair in zip(together, alone, strict=True)] == [True] * 3
     assert distance(together[0], together[1]) > TOLERANCE
     assert drawn(pipeline, setup, orders, sampling, SCALES) == together
+
+
+def test_a_batch_can_be_stopped_between_two_steps(pipelines: Pipelines, orders: list[Order]) -> None:
+    steps: list[int] = []
+
+    def stop() -> None:
+        steps.append(len(steps))
+        if len(steps) == 2:
+            raise Interrupted("stopped")
+
+    pipeline = pipelines.get(Setup())
+    whole = drawn(pipeline, Setup(), orders, SAMPLING, SCALES)
+    with pytest.raises(Interrupted):
+        drawn(pipeline, Setup(), orders, SAMPLING, SCALES, stop)
+    assert len(steps) == 2
+    assert drawn(pipeline, Setup(), orders, SAMPLING, SCALES) == whole
 
 
 def test_each_frame_of_a_batch_has_its_own_reference(pipelines: Pipelines, orders: list[Order]) -> None:
