@@ -63,7 +63,8 @@ class Source:
         if self.revision is None or not _COMMIT.fullmatch(self.revision):
             return f"{self.place}: revision = {self.revision!r} is not allowed: give the commit, 40 hexadecimal digits"
         gone = [name for name in self.needed if self._cached(name) is None]
-        return f"{self.place} is not here ({', '.join(gone)}): fetch it with: {self.fetch}" if gone else None
+        missing = f"{len(gone)} of {len(self.needed)} files are missing"
+        return f"{self.place} is not here ({missing}): fetch it with: {self.fetch}" if gone else None
 
     def folder(self, *, download: bool = False) -> Path:
         """The folder that holds it.
