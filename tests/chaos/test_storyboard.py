@@ -30,7 +30,7 @@ class Boards(Case):
     """Two storyboards, one of them with a reference; what is kept of them and said in results is compared."""
 
     def state(self) -> dict[str, Any]:
-        (results,) = self.scene.outputs.glob("storyboard/2*/storyboard/results.json")
+        results = max(self.scene.outputs.glob("storyboard/2*/storyboard/results.json"))
         made = self.scene.outputs / "artifacts" / "storyboard"
         lists = {
             path.parent.parent.name: json.loads(path.read_text()) for path in made.glob("*/attempts/attempts.json")
@@ -170,6 +170,7 @@ def _break(case: Boards, call: str, error: str, number: int) -> None:
         again = case.zygote.run([*case.command, "workers=2", "seed=0", "fresh=true"])
     if again.code != 0:
         case.bad.append(f"{call} {error} {number}: given again it ends with {again.code}: {again.said[-300:]}")
+    case.bad += [f"{call} {error} {number}: {line}" for line in case.differences()]
 
 
 FAULTS = {
