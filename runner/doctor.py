@@ -1,4 +1,4 @@
-"""What backends tell `callsheet doctor`."""
+"""What steps and backends tell `callsheet doctor`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from runner.rates import LimitSettings
 
 @dataclass(frozen=True)
 class Need:
-    """Something that a backend can't work without.
+    """Something that a step or a backend can't work without.
 
-    A backend class lists its own in an optional `@classmethod needs(cls, settings) -> Iterable[Need]`.
+    A backend class lists its own in an optional `@classmethod needs(cls, settings) -> Iterable[Need]`, a step class in
+    `needs(cls, params, data)`, where data is the library's root.
 
     Attributes:
         what: A key's name, a model, a folder.

@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from runner import files
+from runner.doctor import Need
 from runner.errors import ItemError, UserError
 from runner.params import at_least, param
 from runner.report_parts import Badge, Entry, ReportPart, counted, write_part
 from runner.run import now
 from runner.step import Item, Outcome, Results, StepContext
 from steps.library import addresses, differences, layout, legacy, pictures, training
-from steps.library.actors import Actor, Library
+from steps.library.actors import Actor, Library, library_need
 from steps.library.addresses import Claim
 from steps.library.differences import (
     FOUND,
@@ -85,6 +86,11 @@ class Audit:
     version: ClassVar[int] = 1
     # It is about the present.
     reuses_answers: ClassVar[bool] = False
+
+    @classmethod
+    def needs(cls, params: AuditParams, data: Path) -> Iterable[Need]:  # noqa: ARG003 - the protocol's
+        """For `callsheet doctor`."""
+        yield library_need(data)
 
     def __init__(self, params: AuditParams, context: StepContext, storage: Storage) -> None:
         self._params = params

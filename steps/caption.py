@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from runner import files
+from runner.doctor import Need
 from runner.errors import DiskFailed, ItemError, UserError
 from runner.params import a_path, at_least, between, one_of, param
 from runner.report_parts import write_part
@@ -113,6 +114,14 @@ class Caption:
 
     version: ClassVar[int] = 1
     reuses_answers: ClassVar[bool] = True
+
+    @classmethod
+    def needs(cls, params: CaptionParams, data: Path) -> Iterable[Need]:  # noqa: ARG003 - the protocol's
+        """For `callsheet doctor`."""
+        found = Path(params.raw).is_dir()
+        yield Need(
+            f"raw images {params.raw}", met=found, advice="" if found else "give raw=FOLDER, the images as they come in"
+        )
 
     def __init__(self, params: CaptionParams, context: StepContext, vision: Vision) -> None:
         self._params = params

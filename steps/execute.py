@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from runner import files
+from runner.doctor import Need
 from runner.errors import ItemError, UserError
 from runner.files import under
 from runner.params import at_least, one_of, param
@@ -20,7 +21,7 @@ from steps import judging
 from steps.backends.protocols import ImageMaker, Vision
 from steps.carrying import Carrier
 from steps.library import layout, made
-from steps.library.actors import Actor, Library
+from steps.library.actors import Actor, Library, library_need
 from steps.library.journal import ActionRecord, Arrival
 from steps.library.made import MadeRecord
 from steps.library.mirror import Storage
@@ -68,6 +69,11 @@ class Execute:
 
     version: ClassVar[int] = 1
     reuses_answers: ClassVar[bool] = False
+
+    @classmethod
+    def needs(cls, params: ExecuteParams, data: Path) -> Iterable[Need]:  # noqa: ARG003 - the protocol's
+        """For `callsheet doctor`."""
+        yield library_need(data)
 
     def __init__(
         self, params: ExecuteParams, context: StepContext, vision: Vision, image: ImageMaker, storage: Storage

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from runner import files
+from runner.doctor import Need
 from runner.errors import ItemError, UserError
 from runner.files import under
 from runner.params import at_least, between, param
@@ -18,7 +19,7 @@ from steps.backends.protocols import ImageMaker, Vision
 from steps.balanced import BalanceReport, Executed, at_target, executed, short_of, spared
 from steps.carrying import Carrier
 from steps.library import addresses, layout, legacy, pictures, training
-from steps.library.actors import Actor, Library
+from steps.library.actors import Actor, Library, library_need
 from steps.library.balances import Coming, Leaving, PlannedBalance, read_balance_plan
 from steps.library.history import LEFT, History
 from steps.library.journal import DONE, ActionRecord, Arrival, Rewrite, rewrite_of
@@ -52,6 +53,11 @@ class ExecuteTraining:
 
     version: ClassVar[int] = 1
     reuses_answers: ClassVar[bool] = False
+
+    @classmethod
+    def needs(cls, params: ExecuteTrainingParams, data: Path) -> Iterable[Need]:  # noqa: ARG003 - the protocol's
+        """For `callsheet doctor`."""
+        yield library_need(data)
 
     def __init__(
         self, params: ExecuteTrainingParams, context: StepContext, vision: Vision, image: ImageMaker, storage: Storage

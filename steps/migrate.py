@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from runner import files
+from runner.doctor import Need
 from runner.fingerprint import digest_of
 from runner.params import at_least, param
 from runner.report_parts import Badge, Entry, ReportPart, counted, write_part
 from runner.step import Item, Outcome, Results, StepContext
 from steps.carrying import Carrier
 from steps.library import legacy, training
-from steps.library.actors import Actor, Library
+from steps.library.actors import Actor, Library, library_need
 from steps.library.journal import ActionRecord, rewrite_of
 from steps.library.legacy import Migration
 from steps.library.mirror import Storage
@@ -86,6 +88,11 @@ class Migrate:
 
     version: ClassVar[int] = 1
     reuses_answers: ClassVar[bool] = False
+
+    @classmethod
+    def needs(cls, params: MigrateParams, data: Path) -> Iterable[Need]:  # noqa: ARG003 - the protocol's
+        """For `callsheet doctor`."""
+        yield library_need(data)
 
     def __init__(self, params: MigrateParams, context: StepContext, storage: Storage) -> None:
         self._params = params

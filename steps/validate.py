@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from runner import files
+from runner.doctor import Need
 from runner.errors import ItemError, UserError
 from runner.params import at_least, param
 from runner.report_parts import Entry, ReportPart, Shown, counted, write_part
@@ -17,7 +18,7 @@ from steps import judging
 from steps.backends.protocols import Vision
 from steps.judging import BADGES, BLURRY, CREATE, ERROR, MISMATCH, REVIEW, SKIP, Assessment
 from steps.library import pictures
-from steps.library.actors import Actor, Library
+from steps.library.actors import Actor, Library, library_need
 from steps.library.thumbnails import thumbnail
 
 RESULTS = "results.json"
@@ -74,6 +75,11 @@ class Validate:
 
     version: ClassVar[int] = 1
     reuses_answers: ClassVar[bool] = True
+
+    @classmethod
+    def needs(cls, params: ValidateParams, data: Path) -> Iterable[Need]:  # noqa: ARG003 - the protocol's
+        """For `callsheet doctor`."""
+        yield library_need(data)
 
     def __init__(self, params: ValidateParams, context: StepContext, vision: Vision) -> None:
         self._params = params

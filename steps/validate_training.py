@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from runner import files
+from runner.doctor import Need
 from runner.errors import ItemError, UserError
 from runner.params import at_least, param
 from runner.report_parts import Badge, Entry, ReportPart, Shown, counted, write_part
@@ -17,7 +18,7 @@ from runner.step import Item, Listed, Outcome, Results, StepContext
 from steps import rating
 from steps.backends.protocols import Vision
 from steps.library import composites, pictures
-from steps.library.actors import Actor, Library
+from steps.library.actors import Actor, Library, library_need
 from steps.library.composites import Cell
 from steps.library.history import FOUND, History
 from steps.library.mirror import Storage
@@ -98,6 +99,11 @@ class ValidateTraining:
 
     version: ClassVar[int] = 1
     reuses_answers: ClassVar[bool] = True
+
+    @classmethod
+    def needs(cls, params: ValidateTrainingParams, data: Path) -> Iterable[Need]:  # noqa: ARG003 - the protocol's
+        """For `callsheet doctor`."""
+        yield library_need(data)
 
     def __init__(self, params: ValidateTrainingParams, context: StepContext, vision: Vision, storage: Storage) -> None:
         self._params = params

@@ -36,7 +36,7 @@ class Doctor:
         """Print one line a need; 2 when something is missing."""
         path = locate(arguments.recipe)
         recipe = resolve(path, compose(path, arguments.overrides))
-        needs = [*_general(recipe), *_of_backends(recipe)]
+        needs = list(dict.fromkeys([*_general(recipe), *_of_steps(recipe), *_of_backends(recipe)]))
         redact = Redactor()
         for need in needs:
             advice = f": {need.advice}" if need.advice else ""
@@ -51,10 +51,6 @@ def _general(recipe: Recipe) -> Iterator[Need]:
     yield Need(f"Python {sys.version.split()[0]}; {versions}", met=True)
     settings = recipe.settings
     yield _writable("outputs", Path(settings.outputs))
-    if not settings.data.startswith("step://"):
-        actors = Path(settings.data) / "actorsData.json"
-        advice = "" if actors.is_file() else "give data=FOLDER, or draw a library with `callsheet sample DIR`"
-        yield Need(f"library {settings.data} (actorsData.json)", met=actors.is_file(), advice=advice)
     try:
         refuse_network_file_system(ledger_path(settings))
         yield Need(f"ledger {ledger_path(settings)} on a local disk", met=True)
@@ -76,6 +72,15 @@ def _writable(what: str, path: Path) -> Need:
             advice=f"only {free / 1e9:.1f} GB are free: make room, or give {what}=FOLDER on another disk",
         )
     return Need(f"{what} {path} ({free / 1e9:.0f} GB free)", met=True)
+
+
+def _of_steps(recipe: Recipe) -> Iterator[Need]:
+    data = recipe.settings.data
+    for spec in recipe.steps:
+        asked = getattr(spec.step_class, "needs", None)
+        # What an earlier step of the run makes is not there yet.
+        if asked is not None and not data.startswith("step://"):
+            yield from (need for need in asked(spec.params, Path(data)) if "step://" not in need.what)
 
 
 def _of_backends(recipe: Recipe) -> Iterator[Need]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from PIL import Image
 
 from runner import files
 from runner.calls import Calls
+from runner.doctor import Need
+from runner.errors import UserError
 from runner.params import a_path, at_least, one_of, param
 from steps.backends.protocols import Face
 from steps.studio.framing import Shot
 from steps.studio.models import layout, weights
 from steps.studio.squares import cut_square
 
+_PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "insightface", "onnxruntime")
 _FOLDER_HELP = "folder of weights as `callsheet run embedded_models` exports them; null is what ships"
 
 
@@ -39,6 +43,11 @@ class EmbeddedDiffusion:
 
     device = "cpu"
     gpu_usd_per_hour: float | None = None
+
+    @classmethod
+    def needs(cls, settings: EmbeddedDiffusionSettings) -> Iterable[Need]:
+        """For `callsheet doctor`."""
+        return _needs(settings.folder)
 
     def __init__(self, settings: EmbeddedDiffusionSettings, calls: Calls) -> None:  # noqa: ARG002 - computed here
         self._settings = settings
@@ -95,6 +104,11 @@ class EmbeddedClipSettings:
 
 class EmbeddedClip:
     """CLIP for the embedded models' world."""
+
+    @classmethod
+    def needs(cls, settings: EmbeddedClipSettings) -> Iterable[Need]:
+        """For `callsheet doctor`."""
+        return _needs(settings.folder)
 
     def __init__(self, settings: EmbeddedClipSettings, calls: Calls) -> None:  # noqa: ARG002 - computed here
         self._settings = settings
@@ -169,6 +183,11 @@ class EmbeddedFacesSettings:
 class EmbeddedFaces:
     """Finds and tells apart the faces of the embedded models' world, through insightface's own classes."""
 
+    @classmethod
+    def needs(cls, settings: EmbeddedFacesSettings) -> Iterable[Need]:
+        """For `callsheet doctor`."""
+        return _needs(settings.folder)
+
     def __init__(self, settings: EmbeddedFacesSettings, calls: Calls) -> None:  # noqa: ARG002 - computed here
         self._settings = settings
         self._weights = _Weights(settings.folder)
@@ -201,6 +220,19 @@ class EmbeddedFaces:
     @cached_property
     def _app(self) -> Any:
         return weights.load_faces(self._weights.folder, self._settings.pack)
+
+
+def _needs(folder: str | None) -> Iterator[Need]:
+    """The packages, and the weights as they were written."""
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    advice = f"{', '.join(missing)} missing: pip install 'callsheet[models]'" if missing else ""
+    yield Need("the packages of the local models", met=not missing, advice=advice)
+    place = Path(folder) if folder else weights.shipped()
+    try:
+        weights.checked(place)
+        yield Need(f"weights {folder or 'as shipped'}", met=True)
+    except UserError as error:
+        yield Need(f"weights {folder or 'as shipped'}", met=False, advice=str(error))
 
 
 class _Weights:

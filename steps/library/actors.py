@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.doctor import Need
 from runner.errors import ItemError, UserError
 from runner.files import is_file, plain_name, under, whole_text
 from runner.fingerprint import FileHashes
@@ -29,6 +30,13 @@ class Actor:
     name: str
     description: str = ""
     outfit: str = ""
+
+
+def library_need(root: Path) -> Need:
+    """For `callsheet doctor`: who is in the cast."""
+    found = is_file(root / layout.ACTORS)
+    advice = "" if found else "give data=FOLDER, or draw a library with `callsheet sample DIR`"
+    return Need(f"library {root} ({layout.ACTORS})", met=found, advice=advice)
 
 
 class Library:
