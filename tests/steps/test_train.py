@@ -36,6 +36,8 @@ SHORT: dict[str, Any] = {
     "schedule": "cosine",
     "warmup_steps": 1,
     "noise_offset": 0.05,
+    # The same on every machine.
+    "precision": "float32",
 }
 Progress = Callable[[str, int, int, str], None]
 

@@ -19,7 +19,8 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor
 
 from runner.errors import UserError
-from steps.studio.lora.settings import AUTO, BFLOAT16, LoraSettings
+from steps.studio.lora.fused import fuse_layers
+from steps.studio.lora.settings import AUTO, BFLOAT16, FLOAT32, LoraSettings
 from steps.studio.models.diffusion import use_plain_attention
 
 ADAPTER = "default"
@@ -147,6 +148,7 @@ class Pupil:
         for value in self.unet.parameters():
             if value.requires_grad:
                 value.data = value.data.float()
+        fuse_layers(self.unet, ADAPTER)
 
 
 def lora_config(settings: LoraSettings) -> LoraConfig:
@@ -162,7 +164,8 @@ def lora_config(settings: LoraSettings) -> LoraConfig:
 def precision(wanted: str, *, on_cpu: bool) -> torch.dtype:
     """What the frozen weights are kept and computed in."""
     if wanted == AUTO:
-        return torch.float32 if on_cpu else torch.bfloat16
+        # A CPU without instructions of its own for it is many times slower in bfloat16.
+        wanted = BFLOAT16 if not on_cpu or torch.cpu.get_capabilities().get("amx_bf16") else FLOAT32
     return torch.bfloat16 if wanted == BFLOAT16 else torch.float32
 
 

@@ -55,7 +55,7 @@ class LoraSettings:
     caption_dropout: float = param(0.1, help="share of images that are seen without their caption", check=between(0, 1))
     precision: str = param(
         AUTO,
-        help="of the frozen weights: float32, bfloat16, or auto: bfloat16 on a GPU. The LoRA itself is always float32",
+        help="of the frozen weights: float32, bfloat16, or auto: bfloat16 on a GPU or a CPU with instructions for it. The LoRA itself is float32",
         check=one_of(AUTO, FLOAT32, BFLOAT16),
     )
     gradient_checkpointing: bool = param(
