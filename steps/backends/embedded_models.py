@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -135,7 +136,8 @@ class EmbeddedClip:
     @property
     def limit(self) -> int:
         """Tokens that are read."""
-        return int(self._models[1].model_max_length)
+        with self._lock:
+            return int(self._models[1].model_max_length)
 
     def prepare(self) -> None:
         """Raise UserError unless all weights are there, whole."""
@@ -161,10 +163,12 @@ class EmbeddedClip:
 
     def tokens(self, text: str) -> int:
         """See `Clip.tokens`."""
-        return len(self._models[1](text, truncation=False)["input_ids"])
+        with self._lock:
+            return len(self._models[1](text, truncation=False)["input_ids"])
 
     @cached_property
     def _models(self) -> tuple[Any, Any, Any]:
+        # Asked for with the lock held: threads would load them each.
         return weights.load_clip(self._weights.folder)
 
 
@@ -206,7 +210,9 @@ class EmbeddedFaces:
     def find(self, image: Image.Image) -> list[Face]:
         """See `Faces.find`."""
         pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
-        with self._lock:
+        with self._lock, warnings.catch_warnings():
+            # insightface's, of a function of scikit-image's.
+            warnings.simplefilter("ignore", FutureWarning)
             found = self._app.get(pixels)
         faces = [Face(_box(face.bbox), float(face.det_score), face.normed_embedding) for face in found]
         return sorted(faces, key=lambda face: -_area(face.box))
