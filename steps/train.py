@@ -29,7 +29,8 @@ RESULTS, LORA = "results.json", "lora"
 STOP, LEAVE_OUT = "stop", "leave_out"
 MOST_REFERENCES = 16
 _BEST = Badge("best", "best", "★", "good")
-_OTHER = Badge("checkpoint", "checkpoint", "·", "neutral")
+# Of one tone, so that cards stay in the order in which they are named.
+_OTHER = Badge("checkpoint", "checkpoint", "·", "good")
 
 
 @dataclass(frozen=True)

@@ -134,8 +134,8 @@ class Pupil:
         self.unet.requires_grad_(False)
         self.unet.to(dtype=kind)
         self.unet.train()
-        if self.unet.device.type == "cpu":
-            # Of a CPU's attentions the plain one has the fastest way back.
+        if self.unet.device.type == "cpu" and kind == torch.bfloat16:
+            # A CPU's own attention has a slow way back in bfloat16, though not in float32.
             use_plain_attention(self.unet)
 
     def _add_adapter(self, seed: int) -> None:
