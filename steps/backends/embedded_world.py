@@ -30,8 +30,8 @@ MOST = 96
 PACKAGES = ("torch", "diffusers", "transformers")
 STEPS, GUIDANCE = 20, 3.0
 
-# Of how the cosines of held-out drawings with their own captions are spread: below the mean by so much lies one in hundreds of thousands.
-_DEVIATIONS = 4.5
+# Of how the cosines of held-out drawings with their own captions are spread: below the mean by so much lies one in tens of thousands.
+_DEVIATIONS = 4.0
 _HELD_OUT = 48
 _AGE = 30
 _ASIDE = 0.7

@@ -261,11 +261,13 @@ def test_tiny_images_are_drawn_by_the_model_from_their_seed(ledger: Ledger) -> N
 def test_trained_models_caption_people_whom_they_have_never_seen(ledger: Ledger, trained: Path) -> None:  # noqa: F811
     judge = vision(ledger, trained)
     wording = captioning.Wording(trigger="ohwx", describe=("action", "background"))
-    right = sum(
-        judge.ask(question(shown(number).draw(), wording)).data["caption"] == staged_caption(shown(number), "ohwx")
-        for number in range(40)
-    )
-    assert right >= 34
+    said = [judge.ask(question(shown(number).draw(), wording)).data["caption"] for number in range(40)]
+    wanted = [staged_caption(shown(number), "ohwx") for number in range(40)]
+    # Where somebody looks and on which side they stand is a matter of a pixel or two.
+    loose = ("facing left", "facing right", "on the left", "on the right")
+    parts = [[{part for part in text.split(", ") if part not in loose} for text in texts] for texts in (said, wanted)]
+    assert sum(one == other for one, other in zip(*parts, strict=True)) >= 38
+    assert sum(one == other for one, other in zip(said, wanted, strict=True)) >= 20
 
 
 def test_trained_models_know_their_world_from_others(ledger: Ledger, trained: Path) -> None:  # noqa: F811
