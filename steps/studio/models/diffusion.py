@@ -26,7 +26,7 @@ from steps.studio.models.renders import Renders
 from steps.studio.models.tokens import LENGTH, new_tokenizer, tokens_of
 from steps.studio.models.training import Losses, Schedule
 
-SCHEDULE = Schedule(steps=12_000, rate=1e-3, warm_up=300, averaging=0.9985, weight_decay=0.01)
+SCHEDULE = Schedule(steps=16_000, rate=1e-3, warm_up=300, averaging=0.9985, weight_decay=0.01)
 BATCH = 32
 WIDTHS = (64, 96)
 """Of the two text encoders."""

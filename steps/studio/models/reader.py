@@ -20,7 +20,7 @@ from steps.studio.models.renders import Renders
 from steps.studio.models.tensors import to_tensor
 from steps.studio.models.training import Losses, Schedule
 
-SCHEDULE = Schedule(steps=6_000, rate=1.5e-3, warm_up=100, averaging=0.998, weight_decay=0.02)
+SCHEDULE = Schedule(steps=9_000, rate=1.5e-3, warm_up=100, averaging=0.998, weight_decay=0.02)
 BATCH = 48
 
 
