@@ -11,6 +11,7 @@ from tests.chaos.conftest import Cases, Record
 from tests.chaos.crash import KILLED, ROOT, Case
 from tests.chaos.scene import contents
 from tests.chaos.test_remote import FAILPOINTS as REMOTE
+from tests.chaos.test_storyboard import PLACES as STORYBOARD
 from tests.chaos.test_train import FAILPOINTS as TRAIN
 from tests.chaos.wired import MIRROR, MIRROR_UNDO
 
@@ -25,7 +26,7 @@ REPAIR = (
     "execute.placed",
     "execute.entered",
 )
-# Those of manifests are in test_balance.py, of a training in test_train.py, of remote jobs and of the mirror in test_remote.py and test_providers.py.
+# Those of manifests are in test_balance.py, of trainings and storyboards in theirs, of remote jobs and of the mirror in test_remote.py and test_providers.py.
 REWRITE, WRITE_BACK = ("execute.rewritten",), ("undo.written_back",)
 UNDO = ("undo.begun", "undo.taken_away", "undo.restored")
 
@@ -33,7 +34,7 @@ UNDO = ("undo.begun", "undo.taken_away", "undo.restored")
 def test_every_failpoint_has_a_scenario() -> None:
     sources = [path for folder in ("runner", "steps") for path in (ROOT / folder).rglob("*.py")]
     found = {name for path in sources for name in re.findall(r'\bfailpoint\("([^"]+)"\)', path.read_text("utf-8"))}
-    assert found == {*REPAIR, *UNDO, *REMOTE, *MIRROR, *MIRROR_UNDO, *REWRITE, *WRITE_BACK, *TRAIN}
+    assert found == {*REPAIR, *UNDO, *REMOTE, *MIRROR, *MIRROR_UNDO, *REWRITE, *WRITE_BACK, *TRAIN, *STORYBOARD}
 
 
 @pytest.mark.parametrize("name", REPAIR)

@@ -21,7 +21,9 @@ def few(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
 def test_an_unknown_cast_is_told() -> None:
     (fault,) = faults("steps.sample", SampleParams(cast="extras"))
-    assert fault.startswith("steps.sample.cast = 'extras' is not allowed: choose from base_images, training, character (")
+    assert fault.startswith(
+        "steps.sample.cast = 'extras' is not allowed: choose from base_images, training, character ("
+    )
 
 
 def test_the_cast_of_base_images_is_the_default() -> None:
