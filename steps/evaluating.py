@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from PIL import Image
 
 from steps.backends.protocols import Clip, Faces
+from steps.library.shots import Shot
+from steps.library.stories import Scene, scored_text, unnamed
 from steps.studio.lora.scores import SampleScore
 
 CLIP_WEIGHT = 2.5
@@ -33,7 +35,7 @@ class Evaluator:
         """Each picture against its prompt and the references."""
         if not images:
             return []
-        texts = [f"{self._clip.prefix} {without(prompt, self._trigger)}".strip() for prompt in prompts]
+        texts = [without(f"{self._clip.prefix} {prompt}".strip(), self._trigger) for prompt in prompts]
         cosines = (self._clip.images(images) * self._clip.texts(texts)).sum(axis=1).tolist()
         return [
             SampleScore(file, prompt, CLIP_WEIGHT * max(float(cosine), 0.0), self._likeness(image))
@@ -47,8 +49,4 @@ class Evaluator:
 
 def without(prompt: str, trigger: str | None) -> str:
     """A prompt without the name that only the LoRA knows."""
-    if trigger:
-        start = prompt.lower().find(trigger.lower())
-        if start >= 0:
-            prompt = prompt[:start] + prompt[start + len(trigger) :]
-    return " ".join(prompt.replace(" ,", ",").split()).strip(" ,")
+    return scored_text(Scene(unnamed(prompt, trigger), Shot()))

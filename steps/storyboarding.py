@@ -23,7 +23,6 @@ from steps.library.shots import FACINGS, SHOTS, Shot
 from steps.library.stories import (
     GESTURES,
     MOST_SCENES,
-    WHO,
     Scene,
     Story,
     is_story_file,
@@ -31,6 +30,7 @@ from steps.library.stories import (
     prompt_of,
     read_story,
     scored_text,
+    unnamed,
 )
 from steps.studio.frames import setups
 from steps.studio.frames.attempts import Attempts
@@ -219,7 +219,7 @@ class Production:
         params = self._params
         prompt = one_line(params.prompt or "")
         # Scores are without the trigger, also where it is spelled out.
-        scene = Scene(prompt.replace(params.trigger, WHO), Shot(params.shot, params.gesture, params.facing))
+        scene = Scene(unnamed(prompt, params.trigger), Shot(params.shot, params.gesture, params.facing))
         return Story(PROMPT, prompt, (scene,), source=PROMPT)
 
     def _board(self, take: Take, story: Story) -> Board:
@@ -228,7 +228,7 @@ class Production:
             Panel(
                 number,
                 prompt_of(scene, params.trigger),
-                gate.scored(scored_text(scene, story.noun)).text,
+                gate.scored(scored_text(replace(scene, text=unnamed(scene.text, params.trigger)), story.noun)).text,
                 scene.shot,
             )
             for number, scene in enumerate(story.scenes, 1)

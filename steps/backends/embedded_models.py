@@ -131,7 +131,13 @@ class EmbeddedClip:
         """See `Clip.threshold`."""
         if self._settings.threshold is not None:
             return self._settings.threshold
-        return float(self._weights.manifest["clip"]["threshold"])
+        try:
+            return float(self._weights.manifest["clip"]["threshold"])
+        except (KeyError, TypeError) as error:
+            advice = f"make them again with: {weights.MAKE}, or give clip.threshold"
+            raise UserError(
+                f"{self._weights.folder}: the weights do not say from which CLIPScore on a picture passes: {advice}"
+            ) from error
 
     @property
     def limit(self) -> int:
@@ -140,8 +146,8 @@ class EmbeddedClip:
             return int(self._models[1].model_max_length)
 
     def prepare(self) -> None:
-        """Raise UserError unless all weights are there, whole."""
-        _ = self._weights.folder
+        """Raise UserError unless all weights are there, whole, and say what passes."""
+        _ = self.threshold, self._weights.folder
 
     def images(self, images: Sequence[Image.Image]) -> Any:
         """See `Clip.images`."""

@@ -156,6 +156,14 @@ def prompt_of(scene: Scene, who: str) -> str:
     return scene.text.replace(WHO, who)
 
 
+def unnamed(text: str, name: str | None) -> str:
+    """A text with `{who}` wherever it says the name: as whole words, in any capitals. An empty name is nowhere."""
+    if not name or not name.strip():
+        return text
+    words = r"\s+".join(map(re.escape, name.split()))
+    return re.sub(rf"(?<!\w){words}(?!\w)", WHO, text, flags=re.IGNORECASE)
+
+
 def scored_text(scene: Scene, noun: str = NOUN) -> str:
     """The scene for models that do not know the character: a neutral noun in the place of {who}.
 

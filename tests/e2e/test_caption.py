@@ -178,10 +178,14 @@ def test_the_trained_models_say_what_is_shown(place: Stage, trained: Path) -> No
     told = {name: row["caption"] for row in results(place)["results"] for name in row["raw"]}
     from steps.studio.models.captions import staged_caption
 
-    right = sum(
-        told[one.name] == staged_caption(character_library.shown(one), "Aldar Kose") for one in pictures(3, 24)[:24]
-    )
-    assert right >= 20
+    # Where somebody looks and on which side they stand is a matter of a pixel or two.
+    loose = ("facing left", "facing right", "on the left", "on the right")
+    wanted = {one.name: staged_caption(character_library.shown(one), "Aldar Kose") for one in pictures(3, 24)[:24]}
+    parts = {
+        name: [[part for part in text.split(", ") if part not in loose] for text in (told[name], wanted[name])]
+        for name in wanted
+    }
+    assert sum(one == other for one, other in parts.values()) >= 22
 
 
 @needs_models

@@ -33,6 +33,14 @@ def picture() -> Picture:
         "“I apologize, but this image shows something that I can't caption.”",
         "This request violates the content policy.",
         "Unable to comply with this request.",
+        "I cannot determine who this person is from the picture.",
+        "I don't know who is shown.",
+        "I can’t tell who this is.",
+        "As a large language model, I see no images.",
+        "My apologies, this can't be captioned.",
+        "Cannot assist with that.",
+        "It is not possible to describe this picture.",
+        "No caption available.",
     ],
 )
 def test_a_refusal_in_words_is_found(text: str) -> None:
@@ -50,6 +58,8 @@ def test_a_refusal_in_words_is_found(text: str) -> None:
         "This portrait shows a man in a kalpak. He cannot see the horse behind him.",
         "As an airship passes, Aldar Kose waves.",
         "Unable to stand, the foal lies in the snow.",
+        "Sorry-looking robes hang on a line behind Aldar Kose.",
+        "No caption is on the banner above him.",
     ],
 )
 def test_a_caption_with_such_words_is_none(text: str) -> None:

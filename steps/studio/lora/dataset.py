@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import ItemError
+from runner.report_parts import counted
 from steps.library import captions, pictures
 from steps.library.captions import HOLDOUT, Captioned
 from steps.studio.lora.buckets import Size, nearest
@@ -79,9 +80,11 @@ def read_dataset(pairs: Iterable[Captioned], split: Mapping[str, str], rules: Ru
         if example is not None:
             _look_at_caption(example, pair, rules, found)
             (found.holdout if split.get(pair.id) == HOLDOUT else found.train).append(example)
-    found.faults += [
-        f"{captions.SPLIT} names '{gone}', and there is no such image" for gone in sorted(split.keys() - known)
-    ]
+    if gone := len(split.keys() - known):
+        # People take bad images out: nothing is trained wrongly by it.
+        found.warnings.append(
+            f"{captions.SPLIT} names {counted(gone, 'image')} that {'is' if gone == 1 else 'are'} gone"
+        )
     return found
 
 

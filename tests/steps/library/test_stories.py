@@ -19,6 +19,7 @@ from steps.library.stories import (
     read_story,
     scored_text,
     shipped_stories,
+    unnamed,
 )
 from steps.studio.models import captions, domain
 
@@ -196,3 +197,16 @@ def test_a_story_may_have_a_noun_of_its_own() -> None:
     scene = Scene("{who} greets {who}'s mother")
     assert scored_text(scene, "an old man") == "An old man greets the old man's mother"
     assert prompt_of(scene, "ohwx man") == "ohwx man greets ohwx man's mother"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "expected"),
+    [
+        ("Aldar Kose waves to aldar  kose's horse", "Aldar Kose", "{who} waves to {who}'s horse"),
+        ("Aldar Kosed and McAldar Kose", "Aldar Kose", "Aldar Kosed and McAldar Kose"),
+        ("a portrait of a man", "", "a portrait of a man"),
+        ("a portrait of a man", None, "a portrait of a man"),
+    ],
+)
+def test_a_name_is_taken_out_as_whole_words_everywhere(text: str, name: str | None, expected: str) -> None:
+    assert unnamed(text, name) == expected

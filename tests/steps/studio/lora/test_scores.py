@@ -45,8 +45,9 @@ def test_with_nothing_to_go_by_it_is_the_last() -> None:
 @pytest.mark.parametrize(
     ("prompt", "expected"),
     [
-        ("a portrait of ohwx person, waving", "a portrait of, waving"),
-        ("OHWX Person riding", "riding"),
+        ("a portrait of ohwx person, waving", "a portrait of a person, waving"),
+        ("OHWX  Person riding, ohwx person's horse", "A person riding, the person's horse"),
+        ("ohwx persona riding", "ohwx persona riding"),
         ("somebody riding", "somebody riding"),
     ],
 )
@@ -102,5 +103,5 @@ def test_pictures_are_held_against_their_prompts_and_the_largest_face_of_each_re
     found = evaluator.score(drawn, ["ohwx waving", "ohwx"], ["1.png", "2.png"])
     assert [round(one.clip, 6) for one in found] == [0.75, 0.0]
     assert [one.likeness for one in found] == [1.0, None]
-    assert clip.asked == ["A drawing of waving", "A drawing of"]
+    assert clip.asked == ["A drawing of a person waving", "A drawing of a person"]
     assert evaluator.score([], [], []) == []
