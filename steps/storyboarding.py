@@ -42,6 +42,7 @@ from steps.studio.frames.references import Reference, reference_in, training_ima
 from steps.studio.frames.result import Frame, Storyboard, kept_frames, token_count, write
 from steps.studio.frames.setups import ADAPTER, BASELINE, REFERENCE, WITH_LORA, WITH_REFERENCE, Sampling, Scales, Setup
 from steps.studio.frames.telling import Board, Panel, Studio, Teller
+from steps.studio.lora.reading import PEFT_CONFIG
 
 VERSION = 1
 FRAME_1, TRAINING = "frame_1", "training"
@@ -248,7 +249,9 @@ class Production:
         models = self._models
         identities = (models.diffusion.identity, models.clip.identity, models.faces.identity)
         settings = (self._gate().threshold, self._params.batch, self._params.reference)
-        return board, story.title, candidates, identities, settings
+        # PEFT keeps rank and alpha beside the weights.
+        beside = () if board.lora is None else (board.lora.with_name(PEFT_CONFIG),)
+        return board, story.title, candidates, identities, settings, beside
 
     def _candidates(self, mode: str) -> list[tuple[str, Path]]:
         """Images in which a face for the reference is looked for, with a name for people; none where it is frame 1's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,10 @@ class ScriptedPipeline:
             return _Made([torch.ones(1, 2, 2) + worth * self._model.effect])
         return _Made([coloured(generator.initial_seed()) for generator in options["generator"]])
 
-    def load_lora_weights(self, _state: Any, adapter_name: str) -> None:
+    def load_lora_weights(self, state: Any, adapter_name: str) -> None:
         self.parts = (*self.parts, adapter_name)
+        layers = [SimpleNamespace(lora_A={adapter_name}) for name in state if "lora_A" in name]
+        self.unet = SimpleNamespace(modules=lambda: layers)
 
     def get_list_adapters(self) -> dict[str, list[str]]:
         return {"unet": list(self.parts)}

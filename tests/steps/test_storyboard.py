@@ -227,6 +227,15 @@ def test_a_hostile_lora_is_refused_before_anything_is_drawn(scene: Scene) -> Non
         scene.step(story=str(scene.story), mode="simple", lora=str(path)).items()
 
 
+def test_what_cannot_be_drawn_apart_or_found_is_told_before_anything_is_drawn(scene: Scene) -> None:
+    (scene.folder / "b").mkdir()
+    two = [str(scene.story), str(write_story(scene.folder / "b" / "fair.yaml"))]
+    with pytest.raises(UserError, match="two stories are named 'fair': rename a file"):
+        scene.step(story=two, mode="baseline").items()
+    with pytest.raises(UserError, match=r"reference = 'nobody.png': no such file: give an image with a face"):
+        scene.step(story=str(scene.story), mode="adapter", reference="nobody.png").items()
+
+
 def test_missing_weights_end_the_run_with_what_fetches_them(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_self: ScriptedClip) -> None:
         raise UserError("clip is not here: fetch it with: hf download clip")

@@ -101,6 +101,11 @@ class Pipelines:
         return pipeline
 
 
+# The first matrix of each pair, as diffusers and PEFT, kohya, and older diffusers name it.
+_DOWN = (".lora_A.weight", ".lora_down.weight", ".lora.down.weight")
+_PARTS = ("unet", "text_encoder", "text_encoder_2")
+
+
 def add_lora(pipeline: Any, path: Path, model: str) -> None:
     """Load a LoRA's file into a pipeline.
 
@@ -117,10 +122,17 @@ def add_lora(pipeline: Any, path: Path, model: str) -> None:
         raise MisconfiguredRun(
             f"{path}: no LoRA for {model}: train one for this model, or choose the model that it is for ({said})"
         ) from error
-    if not fits:
+    held, told = _layers(pipeline) if fits else 0, sum(name.endswith(_DOWN) for name in lora.state)
+    if held < told or not held:
         raise MisconfiguredRun(
-            f"{path}: none of its weights has a place in {model}: train one for this model, or choose the model that it is for"
+            f"{path}: {held} of its {told} layers have a place in {model}: train one for this model, or choose the model that it is for"
         )
+
+
+def _layers(pipeline: Any) -> int:
+    """How many layers the LoRA has changed: what has no place is left out in silence."""
+    parts = [part for name in _PARTS if (part := getattr(pipeline, name, None)) is not None]
+    return sum(LORA in getattr(module, "lora_A", {}) for part in parts for module in part.modules())
 
 
 def set_scales(pipeline: Any, setup: Setup, scales: Scales) -> None:

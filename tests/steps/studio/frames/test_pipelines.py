@@ -206,3 +206,24 @@ def test_a_pose_stands_in_the_middle_of_a_frame_that_is_no_square() -> None:
     assert (wide.any(axis=(0, 2)) == np.repeat([False, True, False], [16, 32, 16])).all()
     tall = np.asarray(posed(ScriptedModel(), Shot(gesture="riding"), 32, 64))
     assert (tall.any(axis=(1, 2)) == np.repeat([False, True], [32, 32])).all()
+
+
+def test_a_lora_of_which_a_part_has_no_place_is_refused(weights_folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = write_lora(tmp_path / "whole") / "pytorch_lora_weights.safetensors"
+    state = load_file(file)
+    pairs = sorted({name.partition(".lora_")[0] for name in state})
+    lost = set(pairs[: len(pairs) // 2])
+    partly = {
+        (name.replace("attentions", "elsewhere") if name.partition(".lora_")[0] in lost else name): value
+        for name, value in state.items()
+    }
+    (tmp_path / "part").mkdir()
+    part = tmp_path / "part" / file.name
+    save_file(partly, part)
+    setup = Setup(lora=part, adapter=False, pose=False)
+    with pytest.raises(
+        MisconfiguredRun, match=f"{len(pairs) - len(lost)} of its {len(pairs)} layers have a place in test models"
+    ):
+        Pipelines(Model(weights_folder)).get(setup)
