@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from runner.report_parts import ReportPart, counted, write_part
 from runner.step import Item, Outcome, Results, StepContext
 from steps.backends.protocols import Clip, Diffusion, Faces, Language
 from steps.library.stories import is_story_file, read_story
-from steps.storyboarding import PROMPT, Models, Production, StoryboardParams, Take
+from steps.storyboarding import FRAME_1, PROMPT, TRAINING, Models, Production, StoryboardParams, Take
 from steps.studio.frames.cards import entry, failed_entry
 from steps.studio.frames.result import Frame, Storyboard
 from steps.studio.frames.setups import WITH_LORA
@@ -65,12 +66,27 @@ class DrawStoryboards:
         if any(text is not None and not is_story_file(text) for text in told):
             getattr(self._models.language, "prepare", lambda: None)()
         named = [(PROMPT if text is None else _name_of(text), text) for text in told]
+        self._check_names([name for name, _ in named])
+        self._check_reference()
         self._production = Production(self._params, self._context, self._models, lora)
         takes = [
             Take(name, text, mode, self._context.seed if seed is None else seed)
             for (name, text), mode, seed in itertools.product(named, modes, seeds)
         ]
         return [Item(take.key, take, (take,)) for take in takes]
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise UserError(
+                f"{self._context.label}.story: two stories are named '{twice[0]}': rename a file, or draw them in two runs"
+            )
+
+    def _check_reference(self) -> None:
+        given = self._params.reference
+        if given not in (None, FRAME_1, TRAINING) and not Path(given or "").is_file():
+            raise UserError(
+                f"{self._context.label}.reference = '{given}': no such file: give an image with a face, '{TRAINING}' or '{FRAME_1}'"
+            )
 
     def process(self, take: Take) -> Storyboard:
         """Draw one, or find it."""
