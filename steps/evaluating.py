@@ -9,9 +9,8 @@ from PIL import Image
 from steps.backends.protocols import Clip, Faces
 from steps.library.shots import Shot
 from steps.library.stories import Scene, scored_text, unnamed
+from steps.studio.frames.gate import score_of
 from steps.studio.lora.scores import SampleScore
-
-CLIP_WEIGHT = 2.5
 
 
 class Evaluator:
@@ -38,7 +37,7 @@ class Evaluator:
         texts = [without(f"{self._clip.prefix} {prompt}".strip(), self._trigger) for prompt in prompts]
         cosines = (self._clip.images(images) * self._clip.texts(texts)).sum(axis=1).tolist()
         return [
-            SampleScore(file, prompt, CLIP_WEIGHT * max(float(cosine), 0.0), self._likeness(image))
+            SampleScore(file, prompt, score_of(float(cosine)), self._likeness(image))
             for image, prompt, file, cosine in zip(images, prompts, files, cosines, strict=True)
         ]
 

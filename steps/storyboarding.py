@@ -206,7 +206,7 @@ class Production:
             return read_story(told.strip())
         params, language = self._params, self._models.language
         who, bounds = params.hero or params.trigger, (params.least, params.most, params.count)
-        asked = (told, who, bounds, language.identity)
+        asked = (told, who, bounds, language.identity, storytelling.PROMPT)
         with self._context.artifacts.making("story", VERSION, asked) as artifact:
             about = artifact.about()
             if about is None:
@@ -219,19 +219,13 @@ class Production:
     def _one_frame(self) -> Story:
         params = self._params
         prompt = one_line(params.prompt or "")
-        # Scores are without the trigger, also where it is spelled out.
         scene = Scene(unnamed(prompt, params.trigger), Shot(params.shot, params.gesture, params.facing))
         return Story(PROMPT, prompt, (scene,), source=PROMPT)
 
     def _board(self, take: Take, story: Story) -> Board:
         params, diffusion, gate = self._params, self._models.diffusion, self._gate()
         panels = tuple(
-            Panel(
-                number,
-                prompt_of(scene, params.trigger),
-                gate.scored(scored_text(replace(scene, text=unnamed(scene.text, params.trigger)), story.noun)).text,
-                scene.shot,
-            )
+            Panel(number, prompt_of(scene, params.trigger), gate.scored(self._text_of(scene, story)).text, scene.shot)
             for number, scene in enumerate(story.scenes, 1)
         )
         sampling = Sampling(
@@ -244,6 +238,10 @@ class Production:
         scales = Scales(params.lora_scale, params.adapter_scale, params.control_scale)
         lora = self._lora if take.mode in WITH_LORA else None
         return Board(take.mode, take.seed, panels, lora, sampling, scales, params.retries)
+
+    def _text_of(self, scene: Scene, story: Story) -> str:
+        """What a frame is held against: the scene without the trigger, also where it is spelled out."""
+        return scored_text(replace(scene, text=unnamed(scene.text, self._params.trigger)), story.noun)
 
     def _depends_on(self, story: Story, board: Board, candidates: Sequence[Path]) -> tuple[Any, ...]:
         models = self._models
@@ -348,7 +346,7 @@ class Production:
 
     def _frames(self, board: Board, story: Story, attempts: Attempts) -> tuple[Frame, ...]:
         pipeline = self._pipelines.any(setups.setups_of(board.mode, board.lora, given=False)[0])
-        scored = [self._gate().scored(scored_text(scene, story.noun)) for scene in story.scenes]
+        scored = [self._gate().scored(self._text_of(scene, story)) for scene in story.scenes]
         prompts = [token_count(pipeline, panel.prompt) for panel in board.panels]
         return kept_frames(board, attempts, self._gate(), scored, prompts)
 

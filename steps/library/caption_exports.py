@@ -1,6 +1,6 @@
 """A training set in the layouts that other tools read: Hugging Face's imagefolder, and kohya's folders.
 
-Images are hard links where the disk takes them, so that an export costs no space; where it doesn't, they are copies.
+Images are copies: with links, a tool that rewrites an exported image in place would change the library.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def kohya(folder: Path, images: Sequence[Captioned], parts: Mapping[str, str], *
     files.make_folder(place)
     for one in images:
         if parts.get(one.id, TRAIN) == TRAIN:
-            _put(one.image, place / one.image.name)
+            shutil.copyfile(one.image, place / one.image.name)
             files.write_text(place / f"{one.id}.txt", read_caption(one.caption) + "\n")
 
 
@@ -65,14 +65,6 @@ def _part_of_imagefolder(folder: Path, images: Sequence[Captioned]) -> None:
     files.make_folder(folder)
     lines = []
     for one in images:
-        _put(one.image, folder / one.image.name)
+        shutil.copyfile(one.image, folder / one.image.name)
         lines.append(json.dumps({"file_name": one.image.name, "text": read_caption(one.caption)}, ensure_ascii=False))
     files.write_text(folder / METADATA, "".join(f"{line}\n" for line in lines))
-
-
-def _put(source: Path, target: Path) -> None:
-    try:
-        # A link to a link would lead elsewhere from another folder.
-        target.hardlink_to(source.resolve())
-    except OSError:
-        shutil.copyfile(source, target)

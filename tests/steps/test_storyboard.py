@@ -236,6 +236,19 @@ def test_what_cannot_be_drawn_apart_or_found_is_told_before_anything_is_drawn(sc
         scene.step(story=str(scene.story), mode="adapter", reference="nobody.png").items()
 
 
+def test_what_is_scored_never_says_the_trigger_also_where_a_scene_spells_it_out(scene: Scene) -> None:
+    path = scene.folder / "named.yaml"
+    path.write_text(
+        "title: Named\nscenes:\n"
+        '  - {text: "a portrait of {who}, at the market", shot: portrait}\n'
+        '  - {text: "a medium shot of {who}, waving to aldar kose\'s horse", shot: half}\n'
+    )
+    rows = scene.run(story=str(path), mode="baseline", trigger="Aldar Kose")["results"]
+    assert len(rows) == 2
+    assert not any("aldar" in row["text"].lower() for row in rows)
+    assert "aldar kose's horse" in rows[1]["prompt"]
+
+
 def test_missing_weights_end_the_run_with_what_fetches_them(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_self: ScriptedClip) -> None:
         raise UserError("clip is not here: fetch it with: hf download clip")
