@@ -1,0 +1,1 @@
+"""The numbers of a comparison: faces, statistics, and what people said. Pure functions."""
