@@ -1,0 +1,274 @@
+"""Storyboards that the step `storyboard` drew, found again: those of one run, of a sweep, or of listed runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from runner import files
+from runner.errors import UserError
+from steps.library.documents import check, read_checked
+
+RESULTS, REFERENCE = "results.json", "reference.png"
+_NUMBER: Mapping[str, Any] = {"type": ["number", "null"]}
+_NAME: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": 400}
+_OF_BOARD = ("storyboard", "story", "mode", "drawn_as", "seed", "seconds")
+_OF_FRAME = ("storyboard", "frame", "file", "score", "first_score", "passed", "attempts")
+
+SCHEMA: Mapping[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "The results of the step storyboard",
+    "type": "object",
+    "required": ["storyboards", "results", "models"],
+    "properties": {
+        "models": {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
+        "storyboards": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": list(_OF_BOARD),
+                "properties": {
+                    "storyboard": _NAME,
+                    "character": _NAME,
+                    "story": _NAME,
+                    "mode": _NAME,
+                    "drawn_as": _NAME,
+                    "seed": {"type": "integer"},
+                    "lora_scale": _NUMBER,
+                    "adapter_scale": _NUMBER,
+                    "seconds": {"type": "object", "additionalProperties": {"type": "number"}},
+                    "usd": _NUMBER,
+                    "peak_memory_bytes": _NUMBER,
+                    "retries": _NUMBER,
+                    "threshold": _NUMBER,
+                },
+            },
+        },
+        "results": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": list(_OF_FRAME),
+                "properties": {
+                    "storyboard": _NAME,
+                    "frame": {"type": "integer", "minimum": 1},
+                    "file": _NAME,
+                    "first_file": _NAME,
+                    "score": {"type": "number"},
+                    "first_score": {"type": "number"},
+                    "null_percentile": _NUMBER,
+                    "passed": {"type": "boolean"},
+                    "attempts": {"type": "integer", "minimum": 1},
+                    "text": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+@dataclass(frozen=True)
+class DrawnFrame:
+    """One frame of a storyboard.
+
+    Attributes:
+        frame: From 1.
+        file: The image that was kept.
+        first_file: The first attempt's image, which may be the same.
+        clip: CLIPScore of the one that was kept.
+        first_clip: CLIPScore of the first attempt.
+        null_percentile: Where its cosine stands among those with the story's other texts, 0 to 100.
+        passed: Whether it reached the gate.
+        attempts: How many were drawn.
+        text: What it was held against.
+    """
+
+    frame: int
+    file: Path
+    first_file: Path
+    clip: float
+    first_clip: float
+    null_percentile: float | None
+    passed: bool
+    attempts: int
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class DrawnStoryboard:
+    """One storyboard as it lies on disk.
+
+    Attributes:
+        key: Its name within its run.
+        folder: The folder that results.json names it in.
+        character: Who is drawn.
+        story: The story's name.
+        mode: What was asked for.
+        drawn_as: What was drawn: another mode where memory did not suffice.
+        seed: All noise comes from it.
+        frames: In order.
+        models: What drew and judged it, by role; "faces" chose the frames.
+        seconds: By what they were spent on: load, sample, score, retry.
+        lora_scale: How strongly the LoRA told; None without one.
+        adapter_scale: How strongly the reference told; None without one.
+        reference: The image that the adapter was given; None without one.
+        settings: What else must be alike where arms are compared: retries, threshold, sampling.
+        lora: The digest of the LoRA; None without one.
+        usd: What drawing it cost, US dollars; None where nobody said what the device costs.
+        peak_memory_bytes: The most that was in use while it was drawn.
+        drawn_at: ISO time in UTC.
+    """
+
+    key: str
+    folder: Path
+    character: str
+    story: str
+    mode: str
+    drawn_as: str
+    seed: int
+    frames: tuple[DrawnFrame, ...]
+    models: Mapping[str, str | None] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    lora_scale: float | None = None
+    adapter_scale: float | None = None
+    reference: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    lora: str | None = None
+    usd: float | None = None
+    peak_memory_bytes: float | None = None
+    drawn_at: str | None = None
+
+    @property
+    def cell(self) -> tuple[str, str, str, int, float | None, float | None]:
+        """What it is one of in a comparison: two of the same would be counted twice."""
+        return self.character, self.story, self.mode, self.seed, self.lora_scale, self.adapter_scale
+
+
+def read_storyboards(paths: Sequence[str | Path]) -> list[DrawnStoryboard]:
+    """All storyboards of some runs, each once, in the order of their cells.
+
+    Args:
+        paths: Folders: of a step, of a run, of a sweep, or of a recipe's runs.
+
+    Raises:
+        UserError: Nothing is there, a results.json is broken, or two that differ claim the same place in the comparison.
+    """
+    found: dict[tuple[Any, ...], DrawnStoryboard] = {}
+    for folder in dict.fromkeys(folder for path in paths for folder in _steps_below(Path(path))):
+        for board in _read(folder):
+            known = found.setdefault(board.cell, board)
+            if known is not board and _content(known) != _content(board):
+                raise UserError(
+                    f"{known.folder} and {board.folder} are both {board.story}, mode {board.mode}, seed {board.seed} of "
+                    f"'{board.character}', and not alike: name one of the two runs, or give storyboard.character another name"
+                )
+    return [found[cell] for cell in sorted(found, key=lambda cell: tuple(str(part) for part in cell))]
+
+
+def _steps_below(path: Path) -> Iterator[Path]:
+    """The folders of steps that drew storyboards: the path itself, a run's steps, or those of a sweep's jobs."""
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder: give a run, a sweep, or a list of runs that drew storyboards")
+    if _drew(path):
+        yield path
+        return
+    folders = [each for job in (sorted(_jobs(path)) or [path]) for each in sorted(job.iterdir()) if each.is_dir()]
+    found = [each for each in folders if _drew(each)]
+    if not found:
+        raise UserError(
+            f"{path}: no storyboards there: give the folder of a run of storyboard or ablation, or of a sweep over one"
+        )
+    yield from found
+
+
+def _jobs(path: Path) -> list[Path]:
+    """The runs of a sweep; none where it is no sweep."""
+    return [each for each in (path / "jobs").glob("*") if (each / "run.json").is_file()]
+
+
+def _drew(folder: Path) -> bool:
+    """Whether a step's results are those of storyboards; who else writes results.json has no such list."""
+    try:
+        document = files.read_json(folder / RESULTS)
+    except UserError:
+        return False
+    return isinstance(document, dict) and "storyboards" in document and "results" in document and "models" in document
+
+
+def _read(folder: Path) -> Iterator[DrawnStoryboard]:
+    source = folder / RESULTS
+    document = read_checked(source, SCHEMA)
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for row in document["results"]:
+        rows.setdefault(row["storyboard"], []).append(row)
+    for about in document["storyboards"]:
+        if about["storyboard"] not in rows:
+            raise UserError(f"{source}: the storyboard {about['storyboard']} has no frames: draw it again")
+        frames = sorted((_frame(folder, row) for row in rows[about["storyboard"]]), key=lambda each: each.frame)
+        check(
+            [each.frame for each in frames],
+            {"const": list(range(1, len(frames) + 1))},
+            f"{source}, frames of {about['storyboard']}",
+        )
+        yield _storyboard(folder, about, document["models"], tuple(frames))
+
+
+def _frame(folder: Path, row: Mapping[str, Any]) -> DrawnFrame:
+    file = _inside(folder, row["file"])
+    return DrawnFrame(
+        frame=row["frame"],
+        file=file,
+        first_file=_inside(folder, row["first_file"]) if "first_file" in row else file,
+        clip=row["score"],
+        first_clip=row["first_score"],
+        null_percentile=row.get("null_percentile"),
+        passed=row["passed"],
+        attempts=row["attempts"],
+        text=row.get("text", ""),
+    )
+
+
+def _storyboard(
+    folder: Path, about: Mapping[str, Any], models: Mapping[str, str | None], frames: tuple[DrawnFrame, ...]
+) -> DrawnStoryboard:
+    board = folder / _plain(folder, about["storyboard"])
+    reference = board / REFERENCE
+    return DrawnStoryboard(
+        key=about["storyboard"],
+        folder=board,
+        character=about.get("character", ""),
+        story=about["story"],
+        mode=about["mode"],
+        drawn_as=about["drawn_as"],
+        seed=about["seed"],
+        frames=frames,
+        models=models,
+        seconds=about["seconds"],
+        lora_scale=about.get("lora_scale"),
+        adapter_scale=about.get("adapter_scale"),
+        reference=reference if reference.is_file() else None,
+        settings={name: about[name] for name in ("retries", "threshold", "sampling") if name in about},
+        lora=about.get("lora"),
+        usd=about.get("usd"),
+        peak_memory_bytes=about.get("peak_memory_bytes"),
+        drawn_at=about.get("drawn_at"),
+    )
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A file below the step's folder; a name that leads elsewhere is refused."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name:
+        raise UserError(f"{folder / RESULTS}: {name!r} is no path below its folder")
+    return folder / path
+
+
+def _plain(folder: Path, name: str) -> str:
+    return files.plain_name(name, f"{folder / RESULTS}: storyboard")
+
+
+def _content(board: DrawnStoryboard) -> tuple[str, ...]:
+    """The pixels that are compared, as digests."""
+    return tuple(files.sha256_of(frame.file) for frame in board.frames)
