@@ -9,7 +9,7 @@ from typing import Any
 
 from runner import files
 from runner.errors import UserError
-from steps.library.documents import check, read_checked
+from steps.library.documents import read_checked
 
 RESULTS, REFERENCE = "results.json", "reference.png"
 _NUMBER: Mapping[str, Any] = {"type": ["number", "null"]}
@@ -207,11 +207,8 @@ def _read(folder: Path) -> Iterator[DrawnStoryboard]:
         if about["storyboard"] not in rows:
             raise UserError(f"{source}: the storyboard {about['storyboard']} has no frames: draw it again")
         frames = sorted((_frame(folder, row) for row in rows[about["storyboard"]]), key=lambda each: each.frame)
-        check(
-            [each.frame for each in frames],
-            {"const": list(range(1, len(frames) + 1))},
-            f"{source}, frames of {about['storyboard']}",
-        )
+        if [each.frame for each in frames] != list(range(1, len(frames) + 1)):
+            raise UserError(f"{source}: {about['storyboard']} does not have its frames from 1 on, each once")
         yield _storyboard(folder, about, document["models"], tuple(frames))
 
 
