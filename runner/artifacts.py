@@ -70,6 +70,17 @@ class Artifact:
             self.path / MANIFEST, {"format": FORMAT, "key": self.key, "complete": True, "about": about, "files": rows}
         )
 
+    def anew(self) -> Artifact:
+        """Where it is made another time: this one stays whole, and is what `Artifacts.making` gives until that one is complete."""
+        files.make_folder(self.later.path)
+        return self.later
+
+    @property
+    def later(self) -> Artifact:
+        """The next one for the same key, which may not be there."""
+        first, _, number = self.path.name.partition("-")
+        return Artifact(self.path.with_name(f"{first}-{int(number or 1) + 1}"), self.key)
+
     def clear(self) -> None:
         """Delete what a try has left, to begin anew."""
         files.remove_tree(self.path)
@@ -87,7 +98,7 @@ class Artifacts:
 
     @contextlib.contextmanager
     def making(self, step: str, version: int, depends_on: Sequence[Any]) -> Iterator[Artifact]:
-        """The artifact for all that it depends on, complete or not; nobody else makes it meanwhile.
+        """The artifact for all that it depends on, complete or not, of several the latest complete one; nobody else makes it meanwhile.
 
         Args:
             step: The kind, for example "train".
@@ -103,7 +114,10 @@ class Artifacts:
         try:
             folder = self._root / step / key
             files.make_folder(folder)
-            yield Artifact(folder, key)
+            artifact = Artifact(folder, key)
+            while artifact.later.is_complete:
+                artifact = artifact.later
+            yield artifact
         finally:
             claims.release(key, inner=True)
 

@@ -281,3 +281,9 @@ def current_item() -> str:
     """The item (LABEL/KEY) that this thread works on; empty outside of items."""
     meter = _meter.get()
     return "" if meter is None else meter.item
+
+
+def current_usd() -> float:
+    """US dollars that the calls of this thread's item have cost so far; 0 outside of items."""
+    meter = _meter.get()
+    return 0.0 if meter is None else meter.usd

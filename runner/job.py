@@ -169,6 +169,7 @@ class Job:
             data=Path(fill_references(settings.data, folders)),
             seed=settings.seed,
             execute=settings.execute,
+            fresh=settings.fresh,
             ledger=tools.ledger,
             hashes=tools.hashes,
             operations=Operations(run.path / "operations.jsonl"),

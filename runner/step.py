@@ -84,6 +84,7 @@ class StepContext:
         data: The library's root.
         seed: The recipe's seed.
         execute: True when steps with effects on the library may act.
+        fresh: True when what earlier runs have made is to be made anew.
         stop: Long work inside one item asks it, and waits with it.
         artifacts: Where files are made that other steps and runs use.
         progress: How far a long item is: its key, how much is done, of how much, and what else a person wants to see.
@@ -101,6 +102,7 @@ class StepContext:
     stop: Stop
     artifacts: Artifacts
     progress: Callable[[str, int, int, str], None] = _tell_nobody
+    fresh: bool = False
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("callsheet"))
 
 
