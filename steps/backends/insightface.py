@@ -21,7 +21,7 @@ from runner.doctor import Need
 from runner.errors import UserError
 from runner.params import at_least, between, one_of, param
 from steps.backends.protocols import Face
-from steps.studio.squares import cut_square
+from steps.studio.squares import square_around
 
 ROOT = "~/.insightface"
 LICENCE = "insightface's pretrained packs are for non-commercial research only; its code is MIT"
@@ -84,10 +84,7 @@ class InsightFaces:
 
     def reference(self, image: Image.Image, face: Face) -> Image.Image:
         """See `Faces.reference`."""
-        left, top, right, bottom = face.box
-        half = max(right - left, bottom - top) * self._settings.margin / 2
-        x, y = (left + right) / 2, (top + bottom) / 2
-        return cut_square(image, (x - half, y - half, x + half, y + half), REFERENCE_SIDE)
+        return square_around(image, face.box, self._settings.margin, REFERENCE_SIDE)
 
     @cached_property
     def _app(self) -> Any:
@@ -111,6 +108,12 @@ def _fault(settings: InsightFaceSettings) -> str | None:
     folder = Path(settings.root).expanduser() / "models" / files.plain_name(settings.pack, "face.pack")
     if len(list(folder.glob("*.onnx"))) >= 2:
         return None
+    if len(list((folder / settings.pack).glob("*.onnx"))) >= 2:
+        # antelopev2's archive has a folder of its own.
+        place, aside = str(folder), f"{folder}.moved"
+        moves = (["mv", str(folder / settings.pack), aside], ["rmdir", place], ["mv", aside, place])
+        commands = " && ".join(shlex.join(move) for move in moves)
+        return f"{folder}: its models lie one folder too deep, in {folder / settings.pack}. Put them in place with: {commands}"
     command = ["insightface-cli", "model.download", settings.pack]
     if settings.root != ROOT:
         command += ["--root", settings.root]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,20 @@ def test_the_usual_place_needs_no_root(ledger: Ledger, tmp_path: Path, monkeypat
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(UserError, match=r"fetch them with: insightface-cli model.download buffalo_l$"):
         InsightFaces(InsightFaceSettings(), calls(ledger)).prepare()
+
+
+def test_a_pack_that_was_unpacked_too_deep_is_told(ledger: Ledger, tmp_path: Path) -> None:
+    # As insightface's own download leaves antelopev2, and would not fetch it again.
+    deep = tmp_path / "models/antelopev2/antelopev2"
+    deep.mkdir(parents=True)
+    for name in ("scrfd_10g_bnkps.onnx", "glintr100.onnx"):
+        (deep / name).touch()
+    faces = InsightFaces(InsightFaceSettings(pack="antelopev2", root=str(tmp_path)), calls(ledger))
+    with pytest.raises(UserError, match="one folder too deep") as caught:
+        faces.prepare()
+    command = str(caught.value).partition("Put them in place with: ")[2]
+    subprocess.run(command, shell=True, check=True)
+    faces.prepare()
 
 
 def test_a_pack_is_a_plain_name(ledger: Ledger, tmp_path: Path) -> None:
