@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from runner import files
 from runner.artifacts import Artifact, link
 from runner.errors import UserError
 from runner.report_parts import ReportPart, counted, write_part
-from runner.step import Item, Outcome, Results, StepContext
+from runner.step import Item, Results, StepContext
 from steps.backends.protocols import Clip, Diffusion, Faces, Language
-from steps.library.stories import is_story_file, read_story
-from steps.storyboarding import FRAME_1, PROMPT, TRAINING, Models, Production, StoryboardParams, Take
+from steps.library.stories import is_story_file
+from steps.storyboard_params import FRAME_1, TRAINING, StoryboardParams, Take, listed, takes
+from steps.storyboard_results import character_of, document, failed_in
+from steps.storyboard_stories import name_of
+from steps.storyboarding import Models, Production
 from steps.studio.frames.cards import entry, failed_entry
-from steps.studio.frames.result import Frame, Storyboard
+from steps.studio.frames.result import Storyboard
 from steps.studio.frames.setups import WITH_LORA
 from steps.studio.lora.reading import check_safetensors, lora_file
 
 RESULTS = "results.json"
 TRIGGER = "modelspec.trigger_phrase"
 """The key of a LoRA's metadata under which its trigger word stands."""
-FORMAT = 1
-_NAME_WORDS = 5
 
 
 class DrawStoryboards:
@@ -59,21 +57,16 @@ class DrawStoryboards:
             UserError: A story, LoRA or model that is not there or can't be used.
         """
         told = self._told()
-        modes, seeds = _listed(self._params.mode), _listed(self._params.seed)
-        lora = self._lora_of(modes)
+        lora = self._lora_of(listed(self._params.mode))
         for model in (self._models.diffusion, self._models.clip, self._models.faces):
             model.prepare()
         if any(text is not None and not is_story_file(text) for text in told):
             getattr(self._models.language, "prepare", lambda: None)()
-        named = [(PROMPT if text is None else _name_of(text), text) for text in told]
+        named = [(name_of(text), text) for text in told]
         self._check_names([name for name, _ in named])
         self._check_reference()
         self._production = Production(self._params, self._context, self._models, lora)
-        takes = [
-            Take(name, text, mode, self._context.seed if seed is None else seed)
-            for (name, text), mode, seed in itertools.product(named, modes, seeds)
-        ]
-        return [Item(take.key, take, (take,)) for take in takes]
+        return [Item(take.key, take, (take,)) for take in takes(self._params, named, self._context.seed)]
 
     def _check_names(self, names: Sequence[str]) -> None:
         if twice := [name for name, count in Counter(names).items() if count > 1]:
@@ -98,7 +91,8 @@ class DrawStoryboards:
         done = [outcome.result for outcome in results if outcome.result is not None]
         for board in done:
             link(Artifact(Path(board.folder), board.artifact), self._context.out / board.key)
-        files.write_json(self._context.out / RESULTS, self._document(done, results))
+        found = document(done, results, self._models, character_of(self._params))
+        files.write_json(self._context.out / RESULTS, found)
         write_part(self._context.out, self._report(done, results))
 
     def _told(self) -> list[str | None]:
@@ -108,7 +102,7 @@ class DrawStoryboards:
             raise UserError(f"{label}: give either {label}.story or {label}.prompt")
         if params.prompt is not None and not params.prompt.strip():
             raise UserError(f"{label}.prompt is empty: say what the frame shows")
-        return _listed(params.story)
+        return listed(params.story)
 
     def _lora_of(self, modes: Sequence[str]) -> Path | None:
         """The LoRA's file, its header held against it."""
@@ -131,29 +125,12 @@ class DrawStoryboards:
             self._context.log.warning("%s", self._warnings[-1])
         return file
 
-    def _document(self, done: Sequence[Storyboard], results: Results[Storyboard]) -> dict[str, Any]:
-        models = self._models
-        return {
-            "format": FORMAT,
-            "models": {
-                "diffusion": models.diffusion.identity,
-                "clip": models.clip.identity,
-                "faces": models.faces.identity,
-                "language": models.language.identity,
-            },
-            "gpu_usd_per_hour": models.diffusion.gpu_usd_per_hour,
-            "usd": round(sum(board.usd for board in done), 6),
-            "storyboards": [_summary(board) for board in done],
-            "failed": [{"storyboard": outcome.key, "error": outcome.error} for outcome in _failed(results)],
-            "results": [_row(board, frame) for board in done for frame in board.frames],
-        }
-
     def _report(self, done: Sequence[Storyboard], results: Results[Storyboard]) -> ReportPart:
         frames = [frame for board in done for frame in board.frames]
         passed, tries = sum(frame.kept.passed for frame in frames), sum(len(frame.attempts) for frame in frames)
-        failed = list(_failed(results))
+        failed, per_hour = list(failed_in(results)), self._models.diffusion.gpu_usd_per_hour
         other = [f"{board.key}: drawn in mode '{board.drawn_as}'" for board in done if board.drawn_as != board.mode]
-        cards = [entry(board, f"{self._context.label}/{board.key}") for board in done]
+        cards = [entry(board, f"{self._context.label}/{board.key}", board.usd(per_hour)) for board in done]
         return ReportPart(
             headline=f"{counted(len(done), 'storyboard')} with {counted(len(frames), 'frame')} drawn, {passed} pass the gate.",
             counts=[("pass", passed), ("below the threshold", len(frames) - passed), ("images drawn", tries)]
@@ -161,58 +138,3 @@ class DrawStoryboards:
             entries=[*cards, *(failed_entry(outcome.key, str(outcome.error)) for outcome in failed)],
             warnings=[*self._warnings, *other],
         )
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(dict.fromkeys(value)) if isinstance(value, list) else [value]
-
-
-def _name_of(told: str) -> str:
-    """A story's name as a file name; a tale's is its first words and a digest."""
-    if is_story_file(told):
-        return read_story(told.strip()).name
-    words = re.findall(r"[a-z0-9]+", told.lower())[:_NAME_WORDS]
-    return "_".join([*words, hashlib.sha256(told.encode()).hexdigest()[:6]])
-
-
-def _failed(results: Results[Storyboard]) -> Iterator[Outcome[Storyboard]]:
-    return (outcome for outcome in results if outcome.result is None)
-
-
-def _summary(board: Storyboard) -> dict[str, Any]:
-    return {
-        "storyboard": board.key,
-        "story": board.story,
-        "title": board.title,
-        "mode": board.mode,
-        "drawn_as": board.drawn_as,
-        "seed": board.seed,
-        "folder": board.key,
-        "seconds": dict(board.seconds),
-        "usd": board.usd,
-        "notes": list(board.notes),
-    }
-
-
-def _row(board: Storyboard, frame: Frame) -> dict[str, Any]:
-    kept = frame.kept
-    return {
-        "storyboard": board.key,
-        "story": board.story,
-        "mode": board.mode,
-        "drawn_as": kept.mode,
-        "seed": board.seed,
-        "frame": frame.frame,
-        "attempt": kept.attempt,
-        "attempts": len(frame.attempts),
-        "cosine": kept.cosine,
-        "score": kept.score,
-        "first_score": frame.attempts[0].score,
-        "null_percentile": frame.null_percentile,
-        "passed": kept.passed,
-        "face_found": kept.faces > 0,
-        "face": kept.face,
-        "file": f"{board.key}/{frame.file}",
-        "prompt": frame.prompt,
-        "text": frame.text,
-    }

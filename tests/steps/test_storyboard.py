@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runner.errors import Interrupted, MisconfiguredRun, UserError
+from runner.calls import Calls, Reply
+from runner.errors import BadAnswer, Interrupted, MisconfiguredRun, UserError
 from runner.ledger import Ledger
+from runner.params import faults
 from runner.stop import Stop
-from steps.backends.protocols import Face
+from steps.backends.protocols import Answer, Face, Question
 from steps.library.captions import write_split
 from steps.storyboard import DrawStoryboards
-from steps.storyboarding import StoryboardParams
-from steps.studio.frames.setups import seed_of
+from steps.storyboard_params import StoryboardParams
+from steps.studio.frames.setups import Sampling, seed_of
 from tests.frames import (
     ScriptedClip,
     ScriptedFaces,
@@ -50,10 +54,12 @@ class Scene:
     faces: ScriptedFaces = field(default_factory=ScriptedFaces)
     language: ScriptedLanguage = field(default_factory=ScriptedLanguage)
     runs: int = 0
+    fresh: bool = False
 
     def step(self, **params: Any) -> DrawStoryboards:
         self.runs += 1
         at = context(self.ledger, self.folder, self.folder / "data", run=f"run-{self.runs}")
+        at = replace(at, fresh=self.fresh)
         self.ledger.flush()
         return DrawStoryboards(StoryboardParams(**params), at, self.diffusion, self.clip, self.faces, self.language)
 
@@ -62,7 +68,7 @@ class Scene:
         if "prompt" not in params:
             params.setdefault("story", str(self.story))
         step, engine = self.step(**params), Engine(self.folder, workers=3)
-        engine.run(step, run=f"run-{self.runs}")
+        engine.run(step, run=f"run-{self.runs}", fresh=self.fresh)
         self.counts, self.said = engine.counts, engine.output.getvalue()
         found: dict[str, Any] = json.loads((self.out / "results.json").read_text())
         return found
@@ -102,6 +108,160 @@ def test_every_combination_is_a_storyboard(scene: Scene) -> None:
         assert row["drawn_as"] == row["mode"]
     # Each pipeline is loaded once for all of them.
     assert sorted(scene.diffusion.loaded) == [(), ()]
+
+
+def test_scales_are_listed_for_the_modes_that_have_the_part(scene: Scene) -> None:
+    found = scene.run(
+        mode=["baseline", "simple", "adapter", "reference"],
+        lora=scene.lora,
+        lora_scale=[0.5, 1],
+        adapter_scale=[0.3, 0.6],
+        reference="frame_1",
+    )
+    scales = {board["storyboard"]: (board["lora_scale"], board["adapter_scale"]) for board in found["storyboards"]}
+    assert scales == {
+        "fair-baseline-0": (None, None),
+        "fair-simple-0-lora0.5": (0.5, None),
+        "fair-simple-0-lora1": (1.0, None),
+        "fair-adapter-0-adapter0.3": (None, 0.3),
+        "fair-adapter-0-adapter0.6": (None, 0.6),
+        "fair-reference-0-lora0.5-adapter0.3": (0.5, 0.3),
+        "fair-reference-0-lora0.5-adapter0.6": (0.5, 0.6),
+        "fair-reference-0-lora1-adapter0.3": (1.0, 0.3),
+        "fair-reference-0-lora1-adapter0.6": (1.0, 0.6),
+    }
+    assert all((row["lora_scale"], row["adapter_scale"]) == scales[row["storyboard"]] for row in found["results"])
+    # One of them alone is the same storyboard, under its short name; a mode without the part does not mind.
+    drawn = len(scene.diffusion.calls)
+    again = scene.run(mode=["baseline", "simple"], lora=scene.lora, lora_scale=0.5, adapter_scale=0.1)
+    assert [board["storyboard"] for board in again["storyboards"]] == ["fair-baseline-0", "fair-simple-0"]
+    assert len(scene.diffusion.calls) == drawn
+
+
+@pytest.mark.parametrize("scale", [[], [0.5, 3], -1, "strong", True, None])
+def test_a_scale_is_a_number_or_a_list_of_them(scale: Any) -> None:
+    for name in ("lora_scale", "adapter_scale"):
+        [fault] = faults("steps.storyboard", StoryboardParams(**{name: scale}))
+        assert fault.startswith(f"steps.storyboard.{name} = {scale!r} is not allowed: give a number from 0 to 2")
+
+
+def test_results_say_how_a_storyboard_was_drawn(scene: Scene) -> None:
+    scene.clip.script = {(2, 0): POOR}
+    began = datetime.now(UTC).replace(microsecond=0)
+    found = scene.run(mode=["simple", "reference"], lora=scene.lora, retries=1, threshold=0.6, steps=3, trigger="zork")
+    simple, board = found["storyboards"]
+    assert (simple["reference"], simple["reference_source"], simple["adapter_scale"]) == (None, None, None)
+    assert (board["reference"], board["reference_source"]) == ("reference.png", "frame 1")
+    assert (scene.out / board["folder"] / board["reference"]).is_file()
+    assert (board["retries"], board["threshold"], board["lora_scale"], board["adapter_scale"]) == (1, 0.6, 1.0, 0.6)
+    assert board["sampling"] == asdict(Sampling(3, 3.0, 16, 16))
+    file = Path(scene.lora) / "pytorch_lora_weights.safetensors"
+    assert board["lora"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert began <= datetime.fromisoformat(board["drawn_at"]) <= datetime.now(UTC)
+    assert board["memory_of"] == "process"
+    assert 10 * 2**20 < board["peak_memory_bytes"] < 2**40
+    assert board["character"] == "zork"
+    row = next(row for row in found["results"] if (row["mode"], row["frame"]) == ("reference", 2))
+    assert row["first_file"] == "fair-reference-0/attempts/frame_2_attempt_0.png"
+    with Image.open(scene.out / row["first_file"]) as first:
+        assert told_by(first) == (2, 0)
+    assert (row["first_cosine"], row["first_score"], row["cosine"]) == (0.1, 0.25, 0.4)
+    again = scene.run(
+        mode="reference", lora=scene.lora, retries=1, threshold=0.6, steps=3, trigger="zork", character="Zork"
+    )["storyboards"][0]
+    assert again == {**board, "character": "Zork"}
+
+
+def test_seconds_cost_what_the_device_costs_when_it_is_asked(scene: Scene) -> None:
+    unknown = scene.run(mode="baseline")
+    assert (unknown["storyboards"][0]["usd"], unknown["usd"]) == (None, 0.0)
+    scene.diffusion.gpu_usd_per_hour = 3600.0
+    drawn = len(scene.diffusion.calls)
+    board = scene.run(mode="baseline")["storyboards"][0]
+    assert len(scene.diffusion.calls) == drawn
+    assert board["usd"] == pytest.approx(sum(board["seconds"].values()), abs=1e-3)
+
+
+@dataclass
+class PaidLanguage(ScriptedLanguage):
+    """One whose calls cost, the first of which brings nothing."""
+
+    made: Calls | None = None
+
+    def ask(self, question: Question) -> Answer:
+        assert self.made is not None
+
+        def send() -> Reply[Answer]:
+            if not self.asked:
+                self.asked.append(question)
+                cut = BadAnswer("cut off")
+                cut.usd = 0.25
+                raise cut
+            return Reply(super(PaidLanguage, self).ask(question), usd=0.5)
+
+        return self.made.make(send, estimate=1.0)
+
+
+def test_what_breaking_a_tale_down_cost_is_told_once_and_for_good(scene: Scene) -> None:
+    scene.language = PaidLanguage(made=calls(scene.ledger))
+    tale = "A rider tricks a merchant, and laughs."
+    found = scene.run(story=[tale, str(scene.story)], mode=["baseline", "simple"], lora=scene.lora)
+    name = found["storyboards"][0]["story"]
+    assert found["stories"] == [{"story": name, "language_usd": 0.75}, {"story": "fair", "language_usd": 0.0}]
+    assert (found["language_usd"], found["usd"]) == (0.75, 0.75)
+    scene.diffusion.gpu_usd_per_hour = 3600.0
+    found = scene.run(story=tale, mode="baseline")
+    assert len(scene.language.asked) == 2
+    assert found["language_usd"] == 0.75
+    assert found["usd"] == pytest.approx(0.75 + found["storyboards"][0]["usd"])
+
+
+def test_what_fell_back_for_want_of_memory_is_tried_again_by_a_later_run(scene: Scene) -> None:
+    params: dict[str, Any] = {"mode": "reference", "lora": scene.lora}
+    scene.diffusion.room = lambda adapter: 0 if adapter else 9
+    first = scene.run(**params)
+    assert first["storyboards"][0]["drawn_as"] == "simple"
+    kept = {name: data for name, data in tree(scene.out / "fair-reference-0").items() if name.endswith(".png")}
+    # As short as before: what was drawn stays the answer.
+    second = scene.run(**params)
+    assert second["storyboards"] == first["storyboards"]
+    scene.diffusion.room = lambda _adapter: 9
+    third = scene.run(**params)
+    assert third["storyboards"][0]["drawn_as"] == "reference"
+    assert {row["drawn_as"] for row in third["results"]} == {"reference"}
+    drawn = len(scene.diffusion.calls)
+    assert scene.run(**params)["storyboards"] == third["storyboards"]
+    assert len(scene.diffusion.calls) == drawn
+    # What the first run shows is what it drew.
+    before = scene.folder / "run-1" / "step" / "fair-reference-0"
+    assert {name: data for name, data in tree(before).items() if name.endswith(".png")} == kept
+
+
+def test_a_storyboard_without_a_face_is_not_tried_again(scene: Scene) -> None:
+    scene.faces.script = dict.fromkeys([(1, 0), (1, 1), (1, 2)], ())
+    scene.run(mode="reference", lora=scene.lora)
+    drawn = len(scene.diffusion.calls)
+    assert scene.run(mode="reference", lora=scene.lora)["storyboards"][0]["drawn_as"] == "simple"
+    assert len(scene.diffusion.calls) == drawn
+
+
+def test_fresh_draws_anew_and_leaves_what_was_there_whole(scene: Scene) -> None:
+    scene.run(mode="baseline")
+    before, drawn = (scene.out / "fair-baseline-0").resolve(), len(scene.diffusion.drawn)
+    kept = tree(before)
+    scene.fresh = True
+    scene.run(mode="baseline")
+    assert len(scene.diffusion.drawn) == drawn + 1
+    now = (scene.out / "fair-baseline-0").resolve()
+    assert now != before
+    assert tree(before) == kept
+    # Given again, the same run draws no more, nor does a later one that is not fresh.
+    scene.runs -= 1
+    scene.run(mode="baseline")
+    scene.fresh = False
+    scene.run(mode="baseline")
+    assert len(scene.diffusion.drawn) == drawn + 1
+    assert (scene.out / "fair-baseline-0").resolve() == now
 
 
 def test_a_storyboard_holds_all_that_is_known_of_it(scene: Scene) -> None:

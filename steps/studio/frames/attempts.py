@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,11 +66,19 @@ class Attempts:
         seconds: By what they were spent on: "load", "sample", "score", and "retry", the last two of attempts beyond the first.
         notes: Sentences for people.
         fallback: The mode that the rest is drawn in, where the storyboard's own could not be had.
+        short: Whether that was for want of memory.
+        peak: The most memory that was held while they were drawn, in bytes.
+        run: The run that began them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run: str = "", peak: Callable[[], int] = lambda: 0) -> None:
+        """`run`: who draws now; `peak`: tells the most memory that was held so far."""
         self._folder = folder
         self._list: list[Attempt] = []
+        self._peak_now = peak
+        self.run = run
+        self.peak = 0
+        self.short = False
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.notes: list[str] = []
         self.fallback: str | None = None
@@ -99,16 +107,18 @@ class Attempts:
             files.write_bytes(self._folder / attempt.file, data)
             failpoint("storyboard.image")
         self._list += [attempt for attempt, _ in batch]
+        self.peak = max(self.peak, self._peak_now())
         for name, value in seconds.items():
             self.seconds[name] += value
         self._write()
         failpoint("storyboard.batch")
 
-    def note(self, sentence: str, *, fallback: str | None = None) -> None:
-        """Keep a sentence for people, once, and perhaps the mode that the rest is drawn in."""
+    def note(self, sentence: str, *, fallback: str | None = None, short: bool = False) -> None:
+        """Keep a sentence for people, once, and perhaps the mode that the rest is drawn in, and whether for want of memory."""
         if sentence not in self.notes:
             self.notes.append(sentence)
         self.fallback = fallback or self.fallback
+        self.short = short or self.short
         self._write()
 
     def _write(self) -> None:
@@ -120,6 +130,9 @@ class Attempts:
                 "seconds": {name: round(value, 4) for name, value in sorted(self.seconds.items())},
                 "notes": self.notes,
                 "fallback": self.fallback,
+                "short": self.short,
+                "peak_memory_bytes": self.peak,
+                "run": self.run,
             },
         )
 
@@ -130,6 +143,7 @@ class Attempts:
             found = [Attempt(**row) for row in document["attempts"]]
             self.seconds.update(document["seconds"])
             self.notes, self.fallback = list(document["notes"]), document["fallback"]
+            self.short, self.peak, self.run = document["short"], document["peak_memory_bytes"], document["run"]
         except (UserError, KeyError, TypeError, AttributeError):
             return
         self._list = list(_whole(self._folder, found))

@@ -15,12 +15,13 @@ FAILED = Badge("failed", "not drawn", "✗", "error")
 _WORDS = {"load": "loading", "sample": "sampling", "score": "scoring", "retry": "retries"}
 
 
-def entry(done: Storyboard, place: str) -> Entry:
+def entry(done: Storyboard, place: str, usd: float | None = None) -> Entry:
     """The card.
 
     Args:
         done: The storyboard.
         place: Its folder, as a path from the run's folder.
+        usd: What drawing it cost, in US dollars.
     """
     passed = sum(frame.kept.passed for frame in done.frames)
     whole = passed == len(done.frames)
@@ -32,7 +33,7 @@ def entry(done: Storyboard, place: str) -> Entry:
         badge=Badge("whole" if whole else "partly", word, "✓" if whole else "▼", "good" if whole else "warning"),
         strip=[_still(frame, place) for frame in done.frames],
         notes=done.notes,
-        facts=list(_facts(done)),
+        facts=list(_facts(done, usd)),
     )
 
 
@@ -66,11 +67,14 @@ def _try(attempt: Attempt, place: str) -> Shown:
     return Shown(f"{place}/{attempt.file}", words, f"Frame {attempt.frame}, {words}")
 
 
-def _facts(done: Storyboard) -> Iterator[tuple[str, str]]:
+def _facts(done: Storyboard, usd: float | None) -> Iterator[tuple[str, str]]:
     if done.drawn_as != done.mode:
         yield "Drawn as", done.drawn_as
+    for name, scale in (("LoRA", done.lora_scale), ("Reference", done.adapter_scale)):
+        if scale is not None:
+            yield f"{name} scale", f"{scale:g}"
     tries = sum(len(frame.attempts) for frame in done.frames)
     yield "Drawn", f"{counted(tries, 'image')} for {counted(len(done.frames), 'frame')}"
     yield "Seconds", ", ".join(f"{_WORDS[name]} {value:.1f}" for name, value in done.seconds.items() if value)
-    if done.usd:
-        yield "Cost", f"${done.usd:.4f}"
+    if usd:
+        yield "Cost", f"${usd:.4f}"

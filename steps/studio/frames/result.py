@@ -13,6 +13,7 @@ from runner import files
 from steps.studio.frames.attempts import Attempt, Attempts, png
 from steps.studio.frames.gate import Gate, Scored, null_percentiles
 from steps.studio.frames.references import Reference
+from steps.studio.frames.setups import Sampling
 from steps.studio.frames.sheet import contact_sheet
 from steps.studio.frames.telling import Board
 
@@ -56,7 +57,7 @@ class Storyboard:
     """A storyboard as steps hand it on.
 
     Attributes:
-        key: Its name in this run: story, mode and seed.
+        key: Its name in this run: story, mode and seed, and scales where there are several.
         folder: Where it lies.
         artifact: The folder's key.
         story: The story's name.
@@ -67,7 +68,19 @@ class Storyboard:
         frames: In order.
         notes: Sentences for people.
         seconds: By what they were spent on: load, sample, score, retry.
-        usd: What these seconds cost on the device, in US dollars.
+        lora_scale: How strongly the LoRA told; None in a mode without one.
+        adapter_scale: How strongly the reference told; None in a mode without one.
+        retries: Attempts that were allowed beyond the first.
+        threshold: The CLIPScore that passes.
+        sampling: How each image was sampled.
+        lora: The SHA-256 of the LoRA; None without one.
+        reference: Where the reference is from, for people; None without one.
+        run: The run that drew it.
+        drawn_at: When it was finished, ISO time in UTC.
+        short_of_memory: Whether it was for want of memory that another mode was drawn.
+        peak_memory_bytes: The most memory that was held while it was drawn.
+        memory_of: Of what: "device" or "process".
+        language_usd: What breaking down the story's tale cost, once for all its storyboards, in US dollars.
     """
 
     key: str
@@ -81,7 +94,23 @@ class Storyboard:
     frames: tuple[Frame, ...]
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
-    usd: float
+    lora_scale: float | None
+    adapter_scale: float | None
+    retries: int
+    threshold: float
+    sampling: Sampling
+    lora: str | None
+    reference: str | None
+    run: str
+    drawn_at: str
+    short_of_memory: bool
+    peak_memory_bytes: int
+    memory_of: str
+    language_usd: float = 0.0
+
+    def usd(self, per_hour: float | None) -> float | None:
+        """What drawing it cost in US dollars on a device of this price an hour; None where nobody said one."""
+        return None if per_hour is None else round(sum(self.seconds.values()) / 3600 * per_hour, 6)
 
 
 def kept_frames(

@@ -90,15 +90,23 @@ class Teller:
         board: What is drawn.
         attempts: Where images are kept; what is there is not drawn again.
         watch: Called between batches and sampling steps with how many frames are settled and what is done; raises when the run stops.
+        weaker: Whether frames that don't fit into memory may be drawn in a weaker mode.
     """
 
     def __init__(
-        self, studio: Studio, board: Board, attempts: Attempts, watch: Callable[[int, str], None] = lambda *_: None
+        self,
+        studio: Studio,
+        board: Board,
+        attempts: Attempts,
+        watch: Callable[[int, str], None] = lambda *_: None,
+        *,
+        weaker: bool = True,
     ) -> None:
         self._studio = studio
         self._board = board
         self._attempts = attempts
         self._watch = watch
+        self._weaker = weaker
 
     def tell(self, given: Reference | None = None) -> Reference | None:
         """Draw every frame; returns the reference that was used.
@@ -108,6 +116,7 @@ class Teller:
 
         Raises:
             ItemError: Memory does not suffice for one plain image.
+            NotEnoughMemory: It does not suffice for the mode, and no weaker one may be drawn.
         """
         panels, board = self._board.panels, self._board
         first, rest = setups_of(board.mode, board.lora, given=given is not None)
@@ -139,7 +148,9 @@ class Teller:
         except NotEnoughMemory as error:
             if not setup.adapter:
                 raise ItemError(f"{error}, in mode '{self.mode}': give a smaller width and height") from error
-            self._rounds(panels, self._without_reference(str(error)), None)
+            if not self._weaker:
+                raise
+            self._rounds(panels, self._without_reference(str(error), short=True), None)
 
     def _rounds(self, panels: Sequence[Panel], setup: Setup, reference: Reference | None) -> None:
         """Draw each panel until an attempt passes, or as often as allowed."""
@@ -215,10 +226,12 @@ class Teller:
         best = self._attempts.best(self._board.panels[0].frame)
         return reference_in(self._studio.faces, self._attempts.image(best), f"frame {best.frame}")
 
-    def _without_reference(self, why: str) -> Setup:
+    def _without_reference(self, why: str, *, short: bool = False) -> Setup:
         """Go on in the mode that is left, and say so."""
         weaker = WITHOUT_REFERENCE[self._board.mode]
-        self._attempts.note(f"{why}: the frames that were left are drawn in mode '{weaker}'", fallback=weaker)
+        self._attempts.note(
+            f"{why}: the frames that were left are drawn in mode '{weaker}'", fallback=weaker, short=short
+        )
         return self._plain()
 
     def _plain(self) -> Setup:
