@@ -1,0 +1,322 @@
+"""An ablation as text: results.md for people, a table for LaTeX, and one row a frame for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from steps.ablating import Findings, MeasuredBoard
+from steps.claims import Claim
+from steps.library.preregistrations import METRICS, Preregistration
+from steps.measures.statistics import Comparison, Estimate, power_note
+
+TITLES: Mapping[str, str] = {
+    "likeness": "likeness",
+    "consistency": "consistency",
+    "frame1": "frame 1",
+    "copy_paste": "copy-paste",
+    "clip": "CLIPScore",
+    "detection_rate": "faces found",
+    "headline": "likeness, 0 strangers to 1 truth",
+    "likeness_with_missing": "likeness, no face counts 0",
+    "consistency_with_missing": "consistency, no face counts 0",
+    "frame1_with_missing": "frame 1, no face counts 0",
+    "first_likeness": "likeness of first attempts",
+    "first_clip": "CLIPScore of first attempts",
+    "null_percentile": "percentile among the story's other texts",
+    "passed": "share that reached the gate",
+    "attempts": "attempts a frame",
+    "seconds_a_frame": "seconds a frame",
+}
+MEANING: Mapping[str, str] = {
+    "likeness": "mean cosine of a frame's face with held-out images of the character",
+    "consistency": "mean cosine over all pairs of frames 2 to N",
+    "frame1": "mean cosine of frames 2 to N with frame 1",
+    "copy_paste": "(cosine with the conditioning image - cosine with the truth) / cosine of those two; above 0 is nearer to the copy",
+    "clip": "2.5 x max(cosine, 0) of a frame with its text, the trigger word left out",
+    "detection_rate": "share of frames in which a face was found",
+}
+FRAME_COLUMNS = (
+    "character", "story", "arm", "mode", "drawn_as", "seed", "lora_scale", "adapter_scale", "frame", "faces", "likeness", "frame1",
+    "copy_paste", "first_likeness", "clip", "first_clip", "null_percentile", "passed", "attempts", "file",
+)  # fmt: skip
+Table = Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class ScaleOf:
+    """A character's ceiling and floor, and how many images they stand on.
+
+    Attributes:
+        ceiling: Mean cosine among the held-out references.
+        floor: Mean cosine of references with other people; None without any.
+        references: How many showed a face.
+        impostors: How many showed a face.
+        notes: What a person should know of these images, a sentence each.
+    """
+
+    ceiling: float | None
+    floor: float | None
+    references: int
+    impostors: int
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Account:
+    """All that results.md tells.
+
+    Attributes:
+        findings: The comparison.
+        plan: What was fixed beforehand.
+        choosing: Whether settings are chosen by these figures, which are then no result.
+        scales: By character.
+        models: What drew, chose and judged, by role.
+        recogniser: What measured faces.
+        rule: Which face counts where there are several.
+        claims: The documents' figures with their verdicts.
+        people: What raters said, as paragraphs and tables; empty where nobody was asked.
+        costs: By arm: seconds a frame, peak memory, dollars a storyboard.
+        plots: File and what it shows.
+        notes: Sentences.
+    """
+
+    findings: Findings
+    plan: Preregistration | None
+    choosing: bool
+    scales: Mapping[str, ScaleOf]
+    models: Mapping[str, str | None]
+    recogniser: str
+    rule: str
+    claims: Sequence[Claim]
+    people: Sequence[str]
+    costs: Mapping[str, Sequence[str]]
+    plots: Sequence[tuple[str, str]]
+    notes: Sequence[str] = ()
+
+
+def results_md(account: Account) -> str:
+    """The whole account in Markdown."""
+    parts = [
+        "# Results",
+        *_answer(account),
+        "## Arms",
+        *_arms(account.findings),
+        "## Comparisons",
+        *_comparisons(account.findings),
+        *_curve(account.findings),
+        *(f"![{words}]({file})" for file, words in account.plots),
+        "## People",
+        *(account.people or ["Nobody was asked: `callsheet study build RUNS` makes a page for raters."]),
+        "## Time, memory, cost",
+        table(["arm", "s a frame", "peak memory", "dollars a storyboard"], [[arm, *row] for arm, row in account.costs.items()]),
+        "## What the documents claim",
+        table(["claim", "measured", "verdict", "note"], [[each.claim, each.measured, each.verdict, each.note] for each in account.claims]),
+        "## How it was measured",
+        *_method(account),
+        "## Deviations and notes",
+        bullets([*account.findings.deviations, *account.notes] or ["None."]),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def frames_csv(arms: Mapping[str, Sequence[MeasuredBoard]]) -> str:
+    """One row a frame, raw cosines; empty where nothing could be measured."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FRAME_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for arm, boards in arms.items():
+        for board in boards:
+            for frame in board.frames:
+                row: dict[str, Any] = {**vars(board), **vars(frame), "arm": arm}
+                writer.writerow({name: _cell(row[name]) for name in FRAME_COLUMNS})
+    return text.getvalue()
+
+
+def table_tex(findings: Findings) -> str:
+    """The arms as a booktabs table: mean and 95 % interval."""
+    head = " & ".join(["arm", *(_tex(TITLES[metric]) for metric in METRICS), "$n$"])
+    lines = [
+        "% \\usepackage{booktabs}",
+        "\\begin{tabular}{l" + "r" * (len(METRICS) + 1) + "}",
+        "\\toprule",
+        f"{head} \\\\",
+        "\\midrule",
+    ]
+    for arm, metrics in findings.arms.items():
+        cells = [_tex_estimate(metrics[metric]) for metric in METRICS]
+        lines.append(" & ".join([_tex(arm), *cells, str(findings.boards[arm])]) + " \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def table(head: Sequence[str], rows: Table) -> str:
+    """A Markdown table; what would break it is taken out of the cells."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_safe(str(cell)) for cell in line) + " |" for line in lines)
+
+
+def bullets(sentences: Sequence[str]) -> str:
+    """A Markdown list."""
+    return "\n".join(f"- {_safe(sentence)}" for sentence in sentences)
+
+
+def sentence_of(comparison: Comparison) -> str:
+    """A comparison in words."""
+    what = f"{comparison.a} against {comparison.b} in {TITLES.get(comparison.metric, comparison.metric)}"
+    if comparison.difference is None:
+        return f"{what}: not measured ({comparison.note})."
+    found = f"{what}: {comparison.difference:+.3f} ({interval(comparison.low, comparison.high)})"
+    if comparison.significant is None:
+        return f"{found}. {comparison.note}".rstrip() if comparison.note else f"{found}."
+    p = comparison.p_holm if comparison.p_holm is not None else comparison.p
+    verdict = "significant" if comparison.significant else "not significant"
+    return f"{found}, Holm-corrected p {_p(p)}: {verdict} at 5 %."
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """A 95 % interval in words."""
+    return "no interval" if low is None or high is None else f"95 % from {low:+.3f} to {high:+.3f}"
+
+
+def _answer(account: Account) -> Iterator[str]:
+    findings, plan = account.findings, account.plan
+    if account.choosing:
+        yield "**Settings are chosen by these figures, with the embedder that chooses: they are no result.**"
+    if plan is None:
+        yield "Nothing was fixed beforehand: what follows is exploratory."
+    else:
+        yield f"Fixed on {plan.written_at}, before the frames: {plan.primary} is the primary endpoint."
+    if findings.primary is not None:
+        yield f"**{sentence_of(findings.primary)}**"
+    elif plan is not None:
+        yield "The primary endpoint could not be measured: its arms are not here."
+    if plan is not None and plan.chosen_on:
+        yield f"Settings were chosen on another character, {plan.chosen_on}; the figures are of {', '.join(account.scales)}."
+
+
+def _arms(findings: Findings) -> Iterator[str]:
+    head = ["arm", *(TITLES[metric] for metric in METRICS), "storyboards"]
+    rows = [
+        [arm, *(_estimate(found[metric]) for metric in METRICS), str(findings.boards[arm])]
+        for arm, found in findings.arms.items()
+    ]
+    yield table(head, rows)
+    yield (
+        "Means with 95 % intervals (bootstrap, stories drawn whole). Cosines are raw. Likeness, consistency and frame 1 are of frames "
+        "with a face; the same with 0 for a frame without one stands below."
+    )
+    further = [name for name in TITLES if name not in METRICS]
+    yield table(
+        ["arm", *(TITLES[name] for name in further)],
+        [[arm, *(_estimate(found[name]) for name in further)] for arm, found in findings.arms.items()],
+    )
+
+
+def _comparisons(findings: Findings) -> Iterator[str]:
+    if not findings.comparisons:
+        yield "There is one arm: nothing is compared."
+        return
+    rows = [
+        [
+            f"{each.a} - {each.b}", TITLES.get(each.metric, each.metric), _signed(each.difference),
+            f"{_signed(each.low)} to {_signed(each.high)}", _p(each.p), _p(each.p_holm), _number(each.dz), _number(each.rank_biserial),
+            f"{each.pairs} in {each.clusters} stories", _verdict(each),
+        ]
+        for each in findings.comparisons
+    ]  # fmt: skip
+    head = ["arms", "metric", "difference", "95 % interval", "p", "p (Holm)", "d_z", "rank-biserial", "pairs", ""]
+    yield table(head, rows)
+    yield (
+        "Differences are paired by character, story and seed. p is a two-sided Wilcoxon signed-rank test on the stories' mean "
+        "differences, corrected over this table by Holm; the interval is a bootstrap of whole stories."
+    )
+    yield bullets([power_note(each) for each in findings.comparisons])
+
+
+def _curve(findings: Findings) -> Iterator[str]:
+    if not findings.curve:
+        return
+    yield "### Gain of reference over simple mode, by strength of the LoRA"
+    yield table(
+        ["LoRA", "metric", "simple", "reference", "gain", "95 % interval", "pairs"],
+        [
+            [
+                f"{point.gain.setting:g}", TITLES[point.metric], _number(point.simple), _number(point.reference),
+                _signed(point.gain.difference), f"{_signed(point.gain.low)} to {_signed(point.gain.high)}", str(point.gain.pairs),
+            ]
+            for point in findings.curve
+        ],
+    )  # fmt: skip
+
+
+def _method(account: Account) -> Iterator[str]:
+    yield table(["figure", "what it is"], [[TITLES[name], words] for name, words in MEANING.items()])
+    rows = [
+        [name, _number(scale.ceiling), _number(scale.floor), str(scale.references), str(scale.impostors)]
+        for name, scale in account.scales.items()
+    ]
+    yield table(
+        ["character", "ceiling (true against true)", "floor (true against others)", "references", "others"], rows
+    )
+    roles = {**account.models, "measured with": account.recogniser}
+    yield table(["role", "model"], [[role, str(name)] for role, name in roles.items()])
+    yield (
+        f"{account.rule} The embedder that measures neither chose nor conditioned an image. A CLIP score that frames were chosen by "
+        "rises with the number of attempts: first attempts stand beside it, and every arm had the same number."
+    )
+
+
+def _verdict(comparison: Comparison) -> str:
+    if comparison.significant is None:
+        return "not to be said"
+    return "significant" if comparison.significant else "not significant"
+
+
+def _estimate(estimate: Estimate) -> str:
+    if estimate.mean is None:
+        return "-"
+    shown = f"{estimate.mean:.3f}"
+    return shown if estimate.low is None else f"{shown} ({estimate.low:.3f} to {estimate.high:.3f})"
+
+
+def _tex_estimate(estimate: Estimate) -> str:
+    if estimate.mean is None:
+        return "--"
+    if estimate.low is None:
+        return f"${estimate.mean:.3f}$"
+    return f"${estimate.mean:.3f}$ [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _tex(text: str) -> str:
+    for sign, written in (("\\", "\\textbackslash "), *((sign, f"\\{sign}") for sign in "&%$#_{}")):
+        text = text.replace(sign, written)
+    return text
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:+.3f}"
+
+
+def _cell(value: Any) -> Any:
+    """A cell of a CSV: programs that open it take a text beginning with = for a formula."""
+    if isinstance(value, str) and value[:1] in "=+-@\t\r":
+        return f"'{value}"
+    return "" if value is None else round(value, 6) if isinstance(value, float) else value
+
+
+def _safe(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,111 @@
+"""What a comparison is to show, fixed before the first frame is drawn: kept as a file that says when it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from steps.library.documents import read_checked
+
+FILE = "preregistration.json"
+FORMAT = 1
+METRICS = ("likeness", "consistency", "frame1", "copy_paste", "clip", "detection_rate")
+"""What arms are compared in, as `steps.measures.faces` defines them; clip is the CLIPScore."""
+_TEXTS: Mapping[str, Any] = {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 400}}
+
+SCHEMA: Mapping[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "A preregistration",
+    "type": "object",
+    "required": ["primary", "comparisons", "arms", "stories", "seeds", "characters", "retries", "written_at"],
+    "properties": {
+        "primary": {"$ref": "#/$defs/comparison"},
+        "comparisons": {"type": "array", "items": {"$ref": "#/$defs/comparison"}},
+        "arms": _TEXTS,
+        "stories": _TEXTS,
+        "seeds": {"type": "array", "items": {"type": "integer"}},
+        "characters": _TEXTS,
+        "retries": {"type": ["integer", "null"]},
+        "settings": {"type": "object"},
+        "chosen_on": {"type": ["string", "null"]},
+        "written_at": {"type": "string", "format": "date-time"},
+    },
+    "$defs": {
+        "comparison": {
+            "type": "object",
+            "required": ["a", "b", "metric"],
+            "properties": {"a": {"type": "string"}, "b": {"type": "string"}, "metric": {"enum": list(METRICS)}},
+        }
+    },
+}
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A question of a comparison: is arm `a` above arm `b` in a metric?"""
+
+    a: str
+    b: str
+    metric: str
+
+    def __str__(self) -> str:
+        return f"{self.a} against {self.b} in {self.metric}"
+
+
+@dataclass(frozen=True)
+class Preregistration:
+    """What was fixed.
+
+    Attributes:
+        primary: The one question that the study stands on.
+        comparisons: All questions, one family for Holm's correction; the primary one is among them.
+        arms: Modes that are drawn.
+        stories: Names of stories that are drawn.
+        seeds: Seeds that each is drawn with.
+        characters: Who is drawn.
+        retries: Attempts beyond the first that every arm gets; None where it was not fixed.
+        settings: What else is alike or chosen beforehand (scales, guidance).
+        chosen_on: The character that these settings were chosen on, who is not among `characters`.
+        written_at: ISO time in UTC.
+    """
+
+    primary: Contrast
+    comparisons: tuple[Contrast, ...]
+    arms: tuple[str, ...]
+    stories: tuple[str, ...]
+    seeds: tuple[int, ...]
+    characters: tuple[str, ...]
+    retries: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    chosen_on: str | None = None
+    written_at: str = ""
+
+    @property
+    def boards(self) -> int:
+        """How many storyboards it asks for."""
+        return len(self.arms) * len(self.stories) * len(self.seeds) * len(self.characters)
+
+    def document(self) -> dict[str, Any]:
+        """As it is written."""
+        return {"format": FORMAT, **asdict(self)}
+
+
+_TYPE: TypeAdapter[Preregistration] = TypeAdapter(Preregistration)
+
+
+def from_document(document: Mapping[str, Any]) -> Preregistration:
+    """The values of a document of `SCHEMA`."""
+    return _TYPE.validate_python({name: value for name, value in document.items() if name != "format"})
+
+
+def read_preregistration(path: Path) -> Preregistration:
+    """From its file, or from the folder of the step that wrote it.
+
+    Raises:
+        UserError: It is not there, or not of `SCHEMA`.
+    """
+    return from_document(read_checked(path / FILE if path.is_dir() else path, SCHEMA))

@@ -1,0 +1,197 @@
+"""Arms held against each other, on figures that are known."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from steps.ablating import Findings, arms_of, find
+from steps.ablation_text import Account, ScaleOf, frames_csv, results_md, sentence_of, table_tex
+from steps.claims import FAILS, HOLDS, NOT_MEASURED, Evidence, claims
+from tests.measured import STORIES, board, plan, study_of
+
+FEW = {"draws": 300, "seed": 0}
+
+
+def found(boards: list[Any], strength: Any = (), planned: Any = None) -> Findings:
+    return find(boards, strength, planned, **FEW)
+
+
+def test_arms_are_modes_in_the_order_of_what_they_add() -> None:
+    boards = [board(mode) for mode in ("reference", "simple", "adapter", "baseline")]
+    assert list(arms_of(boards)) == ["baseline", "simple", "adapter", "reference"]
+
+
+def test_one_mode_at_several_strengths_is_an_arm_for_each() -> None:
+    boards = [board(lora_scale=0.5), board(lora_scale=1.0), board("baseline")]
+    assert list(arms_of(boards)) == ["baseline", "simple, lora 0.5", "simple, lora 1"]
+
+
+def test_the_planned_questions_are_one_family_and_the_primary_one_is_told_apart() -> None:
+    planned = plan(("simple", "baseline", "likeness"), ("simple", "baseline", "clip"))
+    findings = found(study_of(["baseline", "simple"], simple=0.2), planned=planned)
+    assert not findings.exploratory
+    assert findings.primary is not None
+    assert findings.primary.metric == "likeness"
+    assert findings.primary.significant is True
+    assert findings.primary.difference == pytest.approx(0.2 * (1 + 0.02 * 3.5))
+    # Of the two one does not differ at all, so that nothing is corrected.
+    assert [each.p for each in findings.comparisons] == [2 / 2**8, None]
+    assert findings.deviations == []
+
+
+def test_without_a_plan_every_arm_is_held_against_each_before_it_and_that_is_said() -> None:
+    findings = found(study_of(["baseline", "simple", "reference"], simple=0.1))
+    pairs = {(each.a, each.b) for each in findings.comparisons}
+    assert pairs == {("simple", "baseline"), ("reference", "baseline"), ("reference", "simple")}
+    assert findings.exploratory
+    assert findings.primary is None
+
+
+def test_below_seven_stories_nothing_is_called_significant() -> None:
+    findings = found(study_of(["baseline", "simple"], STORIES[:5], simple=0.2))
+    assert {each.significant for each in findings.comparisons} == {None}
+    assert "2 more are needed" in sentence_of(findings.comparisons[0])
+    assert "not to be said" in results_md(account(findings))
+
+
+def test_a_question_about_an_arm_that_is_not_there_is_left_out_and_missed() -> None:
+    planned = plan(("reference", "simple", "consistency"), ("simple", "baseline", "likeness"))
+    findings = found(study_of(["baseline", "simple"]), planned=planned)
+    assert [each.a for each in findings.comparisons] == ["simple"]
+    assert findings.primary is None
+    assert findings.deviations[-1].startswith("16 of 48 planned storyboards are missing (story_00, reference, 0, fox")
+    assert "The primary endpoint could not be measured" in results_md(account(findings, planned))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"drawn_as": "baseline"}, "1 storyboards were drawn in another mode than asked for"),
+        ({"settings": {"retries": 5, "threshold": 0.9}}, "retries is not alike in all storyboards (2; 5)"),
+        ({"drawn_at": "2026-11-21T09:59:59+00:00"}, "1 storyboards were drawn before the plan was written"),
+        ({"story": "another"}, "1 storyboards were not planned (another-simple-0), and count"),
+        ({"character": "wolf"}, "1 of 16 planned storyboards are missing"),
+    ],
+)
+def test_what_is_not_as_planned_is_told(change: dict[str, Any], sentence: str) -> None:
+    boards = [each for each in study_of(["simple"]) if each.key != "story_00-simple-0"]
+    boards.append(board("simple", **change))
+    planned = plan(("simple", "baseline", "likeness"), arms=("simple",))
+    assert any(sentence in said for said in found(boards, planned=planned).deviations)
+
+
+def test_a_time_that_is_none_is_no_reproach() -> None:
+    boards = [board(drawn_at="yesterday", story=story, seed=seed) for story in STORIES for seed in (0, 1)]
+    assert found(boards, planned=plan(("simple", "baseline", "likeness"), arms=("simple",))).deviations == []
+
+
+def test_the_curve_has_the_gain_at_each_strength() -> None:
+    strength = [
+        board(mode, story, lora_scale=scale, consistency=0.4 + (0.1 + scale / 10) * (mode == "reference"))
+        for mode in ("simple", "reference")
+        for scale in (0.5, 1.0)
+        for story in STORIES
+    ]
+    curve = [point for point in found(study_of(["simple"]), strength).curve if point.metric == "consistency"]
+    assert [(point.gain.setting, round(point.gain.difference or 0, 6)) for point in curve] == [(0.5, 0.15), (1.0, 0.2)]
+    assert (curve[0].simple, curve[0].reference) == (pytest.approx(0.4), pytest.approx(0.55))
+
+
+def test_a_cell_that_one_arm_lacks_is_left_out_of_the_comparison_and_said() -> None:
+    boards = [each for each in study_of(["baseline", "simple"], simple=0.2) if each.key != "story_03-simple-1"]
+    findings = found(boards)
+    assert {each.pairs for each in findings.comparisons} == {15}
+    assert "1 of 16 combinations of character, story and seed were not drawn in every arm" in findings.deviations[0]
+
+
+def test_results_md_has_every_arm_metric_comparison_and_claim() -> None:
+    planned = plan(("simple", "baseline", "likeness"), chosen_on="owl")
+    text = results_md(account(found(study_of(["baseline", "simple"], simple=0.2), planned=planned), planned))
+    for words in ("| baseline |", "| simple - baseline |", "likeness, 0 strangers to 1 truth", "d_z", "80 % power", "does not",
+                  "Settings were chosen on another character, owl", "ceiling", "YuNet", "Nobody was asked"):  # fmt: skip
+        assert words in text
+    assert "**simple against baseline in likeness: +0.214" in text
+
+
+def test_names_can_not_break_the_tables() -> None:
+    boards = [board(story="=1|<b>\n")]
+    rows = list(csv.reader(io.StringIO(frames_csv(arms_of(boards)))))
+    assert rows[1][1] == "'=1|<b>\n"
+    assert len(rows) == 4
+    findings = found(study_of(["baseline", "simple"]))
+    assert "CLIPScore" in table_tex(findings)
+    assert "frame\\_" not in table_tex(findings)
+
+
+def account(findings: Findings, planned: Any = None) -> Account:
+    return Account(
+        findings=findings,
+        plan=planned,
+        choosing=False,
+        scales={"fox": ScaleOf(0.8, 0.1, 12, 24)},
+        models={"diffusion": "sdxl", "faces": "buffalo_l"},
+        recogniser="YuNet, SFace",
+        rule="The largest face counts.",
+        claims=claims(evidence()),
+        people=(),
+        costs=dict.fromkeys(findings.arms, ("1.00", "-", "-")),
+        plots=[("plots/frames.png", "frames")],
+    )
+
+
+def evidence(**changes: Any) -> Evidence:
+    given: dict[str, Any] = {
+        "arms": {"simple": {"frame1": 0.5, "consistency": 0.55}, "baseline": {"frame1": 0.3, "consistency": 0.5},
+                 "reference": {"frame1": 0.72, "consistency": 0.7}},
+        "seconds_a_frame": {"simple": 12.0, "reference": 70.0},
+        "memory": {"simple": 9e9, "reference": None},
+        "seconds_a_storyboard": 240.0,
+        "usd_a_storyboard": 0.31,
+        "threshold": 0.70,
+        "passed": 0.9,
+        "diffusion": "stabilityai/sdxl",
+        "clip": "vit_b32",
+        **changes,
+    }  # fmt: skip
+    return Evidence(**given)
+
+
+def verdict(words: str, **changes: Any) -> tuple[str, str]:
+    claim = next(each for each in claims(evidence(**changes)) if words in each.claim)
+    return claim.verdict, claim.measured
+
+
+def test_claims_are_held_against_what_was_measured_raw_and_rescaled() -> None:
+    assert verdict("simple mode about 0.65 similar to frame 1, raw") == (FAILS, "0.500")
+    assert verdict("simple mode about 0.65 similar to frame 1, rescaled") == (FAILS, "0.750")
+    assert verdict("above 0.85 similar to frame 1, raw") == (FAILS, "0.720")
+    assert verdict("above 0.85 similar to frame 1, rescaled") == (HOLDS, "0.860")
+    assert verdict("30 % more similar") == (HOLDS, "+44 % (0.720 against 0.500)")
+    assert verdict("40 % more consistent") == (FAILS, "+10 % (0.550 against 0.500)")
+    assert (
+        verdict("40 % more consistent", arms={"simple": {"consistency": 0.4}, "baseline": {"consistency": -0.1}})[0]
+        == NOT_MEASURED
+    )
+
+
+def test_claims_of_time_and_money() -> None:
+    assert verdict("30 s a frame")[0] == HOLDS
+    assert verdict("60 s a frame") == (FAILS, "70.00 s")
+    assert verdict("18 GB") == (NOT_MEASURED, "")
+    assert verdict("3 to 10 minutes") == (HOLDS, "4.00 minutes")
+    assert verdict("0.20 dollars for a storyboard")[0] == FAILS
+    assert verdict("minutes for a training", training=[{"seconds": 6000.0, "usd": 1.7, "lora_bytes": 9e7}])[0] == HOLDS
+    assert verdict("100 MB for a LoRA", training=[{"lora_bytes": 9e6}])[0] == FAILS
+    assert (
+        verdict("0.10 dollars for a caption", captions=[{"usd_per_image": 0.01, "seconds_per_image": 4.0}])[0] == HOLDS
+    )
+    assert verdict("4.0 of 5", opinion=(4.4, 4)) == (HOLDS, "4.40 by 4 people")
+
+
+def test_small_models_say_nothing_of_sdxl() -> None:
+    assert verdict("30 s a frame", diffusion="embedded diffusion 12ab") == (NOT_MEASURED, "12.00 s (embedded models)")
+    assert verdict("CLIP score of 0.70", clip="embedded clip 12ab")[0] == NOT_MEASURED
