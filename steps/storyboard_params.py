@@ -103,6 +103,11 @@ class StoryboardParams:
         help="CLIPScore, 2.5 x cosine, from which on a frame passes; null is the CLIP backend's",
         check=at_least(0),
     )
+    face_score: float = param(
+        0.7,
+        help="how sure the face detector must be of the face in frame 1 for it to pass, 0 to 1",
+        check=between(0, 1),
+    )
     retries: int = param(2, help="attempts beyond the first at a frame that does not pass", check=between(0, 20))
     batch: int = param(10, help="frames at once; fewer where memory does not suffice", check=at_least(1))
 

@@ -72,6 +72,7 @@ def _summary(board: Storyboard, character: str, per_hour: float | None) -> dict[
         "sampling": asdict(board.sampling),
         "retries": board.retries,
         "threshold": board.threshold,
+        "face_score": board.face_score,
         "folder": board.key,
         "drawn_at": board.drawn_at,
         "seconds": dict(board.seconds),

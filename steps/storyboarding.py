@@ -140,7 +140,7 @@ class Production:
         candidates = [path for _, path in job.candidates]
         identities = (models.diffusion.identity, models.clip.identity, models.faces.identity)
         reference = self._params.reference if board.mode in WITH_REFERENCE else None
-        settings = (self._gate().threshold, self._params.batch, reference)
+        settings = (self._gate().threshold, self._params.face_score, self._params.batch, reference)
         # PEFT keeps rank and alpha beside the weights.
         beside = () if board.lora is None else (board.lora.with_name(PEFT_CONFIG),)
         return board, job.story.title, candidates, identities, settings, beside
@@ -200,12 +200,13 @@ class Production:
             drawn_as=attempts.fallback or take.mode,
             seed=take.seed,
             frames=frames,
-            notes=(*attempts.notes, *_remarks(frames, reference, job.story)),
+            notes=(*attempts.notes, *_remarks(frames, self._gate(), reference, job.story)),
             seconds={name: round(attempts.seconds[name], 3) for name in ("load", "sample", "score", "retry")},
             lora_scale=take.lora_scale,
             adapter_scale=take.adapter_scale,
             retries=board.retries,
             threshold=self._gate().threshold,
+            face_score=self._params.face_score,
             sampling=board.sampling,
             lora=None if board.lora is None else self._context.hashes.of(board.lora),
             reference=None if reference is None else reference.source,
@@ -287,7 +288,12 @@ class Production:
             "lora": None if board.lora is None else {"file": str(board.lora), "sha256": done.lora},
             "reference": None if reference is None else {"source": reference.source, **asdict(reference.seen)},
             "settings": {**asdict(board.sampling), "scales": asdict(board.scales), "retries": board.retries},
-            "gate": {"threshold": done.threshold, "prefix": models.clip.prefix, "encoder": models.clip.identity},
+            "gate": {
+                "threshold": done.threshold,
+                "face_score": done.face_score,
+                "prefix": models.clip.prefix,
+                "encoder": models.clip.identity,
+            },
             "effects": {part: round(share, 6) for part, share in told.items()},
             "notes": list(done.notes),
             "seconds": dict(done.seconds),
@@ -297,7 +303,7 @@ class Production:
         }
 
     def _gate(self) -> Gate:
-        return Gate(self._models.clip, self._params.threshold)
+        return Gate(self._models.clip, self._params.threshold, self._params.face_score)
 
     @contextmanager
     def _torch_alone(self) -> Iterator[None]:
@@ -310,12 +316,15 @@ class Production:
             self._torch.release()
 
 
-def _remarks(frames: Sequence[Frame], reference: Reference | None, story: Story) -> Iterator[str]:
+def _remarks(frames: Sequence[Frame], gate: Gate, reference: Reference | None, story: Story) -> Iterator[str]:
     """What a person should know of the result."""
     if story.notes:
         yield story.notes
-    if frames[0].kept.face is None:
+    face = frames[0].kept.face
+    if face is None:
         yield "no face was found in frame 1, which is to show it"
+    elif not gate.shows_face(face):
+        yield f"the face in frame 1 is not clear: the detector is {face:.2f} sure of it, and {gate.face_score:g} is asked for"
     if reference is not None:
         yield f"the reference is the face in {reference.source}"
         yield from reference.remarks

@@ -25,6 +25,7 @@ from steps.storyboard import DrawStoryboards
 from steps.storyboard_params import StoryboardParams
 from steps.studio.frames.setups import Sampling, seed_of
 from tests.frames import (
+    FACE,
     ScriptedClip,
     ScriptedFaces,
     ScriptedLanguage,
@@ -274,7 +275,12 @@ def test_a_storyboard_holds_all_that_is_known_of_it(scene: Scene) -> None:
     assert there >= {"frame_1.png", "frame_3.png", "reference.png", "contact_sheet.png", "metadata.json", "attempts"}
     about = scene.metadata("fair-reference-0")
     assert about["models"] == {"diffusion": "scripted diffusion", "clip": "scripted clip", "faces": "scripted faces"}
-    assert about["gate"] == {"threshold": 0.7, "prefix": "A photo depicts", "encoder": "scripted clip"}
+    assert about["gate"] == {
+        "threshold": 0.7,
+        "face_score": 0.7,
+        "prefix": "A photo depicts",
+        "encoder": "scripted clip",
+    }
     assert about["lora"]["sha256"] is not None
     assert about["reference"]["source"] == "frame 1"
     assert set(about["effects"]) == {"LoRA", "IP-Adapter", "ControlNet"}
@@ -501,6 +507,22 @@ def test_no_face_is_said_in_results_and_report(scene: Scene) -> None:
     assert part["warnings"] == ["fair-reference-0: drawn in mode 'simple'"]
 
 
+def test_frame_1_must_show_a_clear_face(scene: Scene) -> None:
+    smeared = replace(FACE, score=0.69)
+    scene.faces.script = {(1, 0): [smeared], (2, 0): [smeared]}
+    found = scene.run(mode="baseline")
+    assert [(row["attempt"], row["face"]) for row in found["results"]] == [(1, 0.9), (0, 0.69), (0, 0.9)]
+    assert found["storyboards"][0]["face_score"] == 0.7
+    scene.faces.script = dict.fromkeys([(1, 0), (1, 1), (1, 2)], (smeared,))
+    found = scene.run(mode="baseline", seed=0, trigger="zork")
+    assert [row["passed"] for row in found["results"]] == [False, True, True]
+    assert (
+        "the face in frame 1 is not clear: the detector is 0.69 sure of it, and 0.7 is asked for"
+        in found["storyboards"][0]["notes"]
+    )
+    assert scene.run(mode="baseline", trigger="zork", face_score=0.6)["results"][0]["passed"]
+
+
 def test_scenes_too_long_for_the_models_are_named(scene: Scene) -> None:
     scene.clip.limit = 12
     notes = scene.run(mode="baseline")["storyboards"][0]["notes"]
@@ -546,7 +568,7 @@ def test_every_mode_draws_with_the_embedded_models(scene: Scene, tmp_path: Path)
     )
     scene.diffusion, scene.clip, scene.faces = models
     modes = ["baseline", "simple", "adapter", "reference"]
-    found = scene.run(mode=modes, lora=str(write_lora(tmp_path / "real")), steps=2, retries=0)
+    found = scene.run(mode=modes, lora=str(write_lora(tmp_path / "real")), steps=2, retries=0, face_score=0)
     assert len(found["results"]) == 12
     frames = {(row["mode"], row["frame"]): _pixels(scene.out / row["file"]) for row in found["results"]}
     assert all(frame.shape == (64, 64, 3) for frame in frames.values())

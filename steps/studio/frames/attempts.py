@@ -32,7 +32,7 @@ class Attempt:
         sha256: Of the file.
         cosine: With the frame's text, raw.
         score: CLIPScore.
-        passed: Whether the score reached the threshold; for frame 1 a face must be found as well.
+        passed: Whether the score reached the threshold; for frame 1 a clear face must be found as well.
         faces: How many were found.
         face: How sure the detector is of the largest, 0 to 1; None without one.
         at_border: Whether the largest leaves the image.

@@ -12,14 +12,15 @@ from PIL import Image
 from runner.errors import MisconfiguredRun
 from steps.library.shots import Shot
 from steps.studio.frames.pipelines import first_step
-from steps.studio.frames.setups import Model, Order, Sampling, Scales, Setup, posed
+from steps.studio.frames.setups import Order, Sampling, Scales, Setup, posed
+from steps.studio.protocols import Diffusion
 
 _FIELDS = {"LoRA": "lora", "IP-Adapter": "adapter", "ControlNet": "control"}
 _ROUNDING = 1e-5
 _OFF = Scales(0.0, 0.0, 0.0)
 
 
-def effects(pipeline: Any, setup: Setup, model: Model, prompt: str, sampling: Sampling) -> Mapping[str, float]:
+def effects(pipeline: Any, setup: Setup, model: Diffusion, prompt: str, sampling: Sampling) -> Mapping[str, float]:
     """How much each part changes the first sampling step at scale 1 against scale 0: the largest difference, as a share of the largest value.
 
     Args:

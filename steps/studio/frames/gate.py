@@ -4,49 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from steps.studio.protocols import Clip
+
 WEIGHT = 2.5
 """CLIPScore = 2.5 x max(cosine, 0)."""
-
-
-class Encoder(Protocol):
-    """What is asked of a CLIP backend (`steps.backends.protocols.Clip`)."""
-
-    @property
-    def identity(self) -> str:
-        """Names it."""
-        ...
-
-    @property
-    def prefix(self) -> str:
-        """Put before every scored text."""
-        ...
-
-    @property
-    def threshold(self) -> float:
-        """The CLIPScore that passes."""
-        ...
-
-    @property
-    def limit(self) -> int:
-        """Tokens that are read."""
-        ...
-
-    def images(self, images: Sequence[Image.Image]) -> Any:
-        """Unit vectors."""
-        ...
-
-    def texts(self, texts: Sequence[str]) -> Any:
-        """Unit vectors."""
-        ...
-
-    def tokens(self, text: str) -> int:
-        """How many tokens a text has."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -69,11 +35,13 @@ class Gate:
 
     Attributes:
         threshold: The CLIPScore from which on an image passes.
+        face_score: How sure the detector must be of the face in frame 1, 0 to 1.
     """
 
-    def __init__(self, encoder: Encoder, threshold: float | None = None) -> None:
+    def __init__(self, encoder: Clip, threshold: float | None = None, face_score: float = 0.0) -> None:
         """`threshold`: None takes the encoder's own."""
         self._encoder = encoder
+        self.face_score = face_score
         self.threshold = encoder.threshold if threshold is None else threshold
 
     def scored(self, text: str) -> Scored:
@@ -90,6 +58,10 @@ class Gate:
     def passes(self, cosine: float) -> bool:
         """Whether the score of a cosine reaches the threshold."""
         return score_of(cosine) >= self.threshold
+
+    def shows_face(self, score: float | None) -> bool:
+        """Whether a face is there, and as clear as frame 1's must be: smeared images fit their texts nearly as well as good ones."""
+        return score is not None and score >= self.face_score
 
 
 def score_of(cosine: float) -> float:

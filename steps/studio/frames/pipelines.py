@@ -10,8 +10,9 @@ from typing import Any
 from PIL import Image
 
 from runner.errors import MisconfiguredRun
-from steps.studio.frames.setups import Model, Order, Sampling, Scales, Setup
+from steps.studio.frames.setups import Order, Sampling, Scales, Setup
 from steps.studio.lora.reading import read_lora
+from steps.studio.protocols import Diffusion
 
 LORA = "character"
 """The LoRA's name within a pipeline."""
@@ -52,7 +53,7 @@ class Pipelines:
         seconds: Spent on loading so far.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Diffusion) -> None:
         self._model = model
         self._loaded: dict[Setup, Any] = {}
         self._offloaded = False

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 from PIL import Image
 
 from steps.library import captions
+from steps.studio.protocols import Face, Faces
 
 LOOKED_THROUGH = 12
 """Training images among which a face is looked for."""
-
-
-class Finder(Protocol):
-    """What is asked of a face backend (`steps.backends.protocols.Faces`)."""
-
-    @property
-    def identity(self) -> str:
-        """Names it."""
-        ...
-
-    def find(self, image: Image.Image) -> list[Any]:
-        """The faces, the largest first."""
-        ...
-
-    def reference(self, image: Image.Image, face: Any) -> Image.Image:
-        """The square around a face; beyond the image its border is repeated."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -71,12 +54,12 @@ class Reference:
         return said
 
 
-def look(faces: Finder, image: Image.Image) -> Seen:
+def look(faces: Faces, image: Image.Image) -> Seen:
     """Who is in an image."""
     return _seen(image, faces.find(image))
 
 
-def reference_in(faces: Finder, image: Image.Image, source: str) -> Reference | None:
+def reference_in(faces: Faces, image: Image.Image, source: str) -> Reference | None:
     """The largest face of an image as reference; None where there is no face."""
     found = faces.find(image)
     return Reference(faces.reference(image, found[0]), source, _seen(image, found)) if found else None
@@ -95,7 +78,7 @@ def training_images(data: Path) -> list[tuple[str, Path]]:
     return [(f"training image {image.name}", image) for image in taught[:LOOKED_THROUGH]]
 
 
-def _seen(image: Image.Image, found: list[Any]) -> Seen:
+def _seen(image: Image.Image, found: list[Face]) -> Seen:
     if not found:
         return Seen(0)
     left, top, right, bottom = found[0].box

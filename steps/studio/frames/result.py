@@ -72,6 +72,7 @@ class Storyboard:
         adapter_scale: How strongly the reference told; None in a mode without one.
         retries: Attempts that were allowed beyond the first.
         threshold: The CLIPScore that passes.
+        face_score: How sure the detector had to be of frame 1's face, 0 to 1.
         sampling: How each image was sampled.
         lora: The SHA-256 of the LoRA; None without one.
         reference: Where the reference is from, for people; None without one.
@@ -98,6 +99,7 @@ class Storyboard:
     adapter_scale: float | None
     retries: int
     threshold: float
+    face_score: float
     sampling: Sampling
     lora: str | None
     reference: str | None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 from PIL import Image
 
 from steps.library.shots import Shot
+from steps.studio.protocols import Diffusion
 
 BASELINE, SIMPLE, ADAPTER, REFERENCE = "baseline", "simple", "adapter", "reference"
 MODES = (BASELINE, SIMPLE, ADAPTER, REFERENCE)
@@ -88,28 +88,6 @@ class Order:
     pose: Image.Image | None = field(default=None, repr=False)
 
 
-class Model(Protocol):
-    """What is asked of a diffusion backend (`steps.backends.protocols.Diffusion`)."""
-
-    @property
-    def identity(self) -> str:
-        """Names it."""
-        ...
-
-    @property
-    def device(self) -> str:
-        """Where it computes."""
-        ...
-
-    def load(self, *, pose: bool = False, adapter: bool = False) -> Any:
-        """A fresh pipeline."""
-        ...
-
-    def pose(self, shot: Shot, side: int) -> Image.Image:
-        """The picture of limbs for a shot."""
-        ...
-
-
 def setups_of(mode: str, lora: Path | None, *, given: bool) -> tuple[Setup, Setup]:
     """What the first frame and the others are drawn with.
 
@@ -132,7 +110,7 @@ def seed_of(seed: int, frame: int, attempt: int) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def posed(model: Model, shot: Shot, width: int, height: int) -> Image.Image:
+def posed(model: Diffusion, shot: Shot, width: int, height: int) -> Image.Image:
     """The ControlNet's picture for a frame of any shape: its square stands in the middle, at the bottom, on black."""
     side = min(width, height)
     square = model.pose(shot, side)

@@ -17,10 +17,9 @@ from steps.studio.frames.attempts import FOLDER, Attempt, Attempts, png
 from steps.studio.frames.gate import Gate, score_of
 from steps.studio.frames.memory import Memory, NotEnoughMemory
 from steps.studio.frames.pipelines import Pipelines, drawn
-from steps.studio.frames.references import Finder, Reference, look, reference_in
+from steps.studio.frames.references import Reference, look, reference_in
 from steps.studio.frames.setups import (
     WITHOUT_REFERENCE,
-    Model,
     Order,
     Sampling,
     Scales,
@@ -29,6 +28,7 @@ from steps.studio.frames.setups import (
     seed_of,
     setups_of,
 )
+from steps.studio.protocols import Diffusion, Faces
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ class Board:
 class Studio:
     """What draws and judges, shared by all storyboards of a run."""
 
-    model: Model
+    model: Diffusion
     pipelines: Pipelines
     memory: Memory
     gate: Gate
-    faces: Finder
+    faces: Faces
 
 
 class Teller:
@@ -204,7 +204,7 @@ class Teller:
 
     def _judged(self, panel: Panel, attempt: int, image: Image.Image, cosine: float) -> tuple[Attempt, bytes]:
         seen, data = look(self._studio.faces, image), png(image)
-        passed = self._studio.gate.passes(cosine) and (panel.frame > 1 or seen.count > 0)
+        passed = self._studio.gate.passes(cosine) and (panel.frame > 1 or self._studio.gate.shows_face(seen.score))
         made = Attempt(
             frame=panel.frame,
             attempt=attempt,

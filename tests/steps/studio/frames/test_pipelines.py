@@ -35,6 +35,8 @@ class Model:
     """The embedded models in any folder."""
 
     identity, device = "test models", "cpu"
+    side, steps, guidance = 64, 20, 3.0
+    gpu_usd_per_hour: float | None = None
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,6 +46,9 @@ class Model:
 
     def pose(self, shot: Shot, side: int) -> Image.Image:
         return library_pose(shot).resize((side, side))
+
+    def prepare(self) -> None:
+        """All is there."""
 
 
 @pytest.fixture(scope="session")
