@@ -7,7 +7,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.table import Table
 
@@ -18,12 +18,16 @@ from runner.cli.running import run
 from runner.errors import ItemError, RunStopped, UserError
 from runner.job import DONE, GATED, SOME_FAILED
 from runner.ledger import Ledger
+from runner.params import faults
 from runner.recipe import compose, locate, resolve
 from runner.report import render
 from runner.run import find_run, id_of, jobs_of, ledger_of, read_about
 from runner.secrets import Redactor
 from steps.library import layout, undoing
 from steps.library.trash import TrashEntry
+
+if TYPE_CHECKING:
+    from steps.sample import SampleParams
 
 AUDIT = "audit"
 FOUND, MENDED = "audit/results.json", "mend/mended.json"
@@ -127,7 +131,11 @@ class DrawSample:
             choices=("base_images", "training", "character"),
             default="base_images",
             help="whose faults: of base images, of training images with metadata and a bucket in DIR/bucket, or of one character's raw "
-            "images in DIR/raw_images (base_images)",
+            "images in DIR/raw_images, with held-out pictures in DIR/references and other people in DIR/impostors (base_images)",
+        )
+        parser.add_argument("--who", type=int, default=None, metavar="N", help="with --cast character: which one (14)")
+        parser.add_argument(
+            "--images", type=int, default=None, metavar="N", help="with --cast character: how many raw images (24)"
         )
 
     def run(self, arguments: argparse.Namespace) -> int:
@@ -137,15 +145,17 @@ class DrawSample:
         from steps.sample import BUCKET, CHARACTER, DATA, TRAINING, TRUTH, cast_of, draw_library
         from steps.studio.character_library import RAW
 
+        params = _sample_params(arguments)
         folder = Path(arguments.dir)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"{folder} is not empty: give a new folder")
-        cast = cast_of(arguments.cast, arguments.seed)
-        drawing = draw_library(folder, arguments.seed, arguments.cast)
+        cast = cast_of(params)
+        drawing = draw_library(folder, params)
         drawn = list(track(drawing, f"drawing {cast.noun}s", total=len(cast.actors), transient=True))
         where = folder / (RAW if arguments.cast == CHARACTER else DATA)
         print(f"{len(drawn)} {cast.noun}s drawn. Look: {where}. The truth about them: {folder / TRUTH}")
         if arguments.cast == CHARACTER:
+            print(cast.about)
             print(f"Try: callsheet run caption data={folder / DATA} raw={where} trigger=NAME")
             return 0
         if arguments.cast == TRAINING:
@@ -154,6 +164,23 @@ class DrawSample:
             return 0
         print(f"Try: callsheet run validate_base_images data={folder / DATA}")
         return 0
+
+
+def _sample_params(arguments: argparse.Namespace) -> SampleParams:
+    """What is to be drawn.
+
+    Raises:
+        UserError: A number out of bounds, or one that this cast has no use for.
+    """
+    from steps.sample import CHARACTER, SampleParams
+
+    given = {name: getattr(arguments, name) for name in ("who", "images") if getattr(arguments, name) is not None}
+    if given and arguments.cast != CHARACTER:
+        raise UserError(f"--{min(given)} goes with --cast character alone: leave it out, or add that")
+    params = SampleParams(seed=arguments.seed, cast=arguments.cast, **given)
+    for fault in faults("sample", params):
+        raise UserError(fault)
+    return params
 
 
 def _outputs_of(run: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from runner import files
-from runner.params import at_least, one_of, param
+from runner.params import at_least, between, one_of, param
 from runner.report_parts import ReportPart, counted, write_part
 from runner.step import Item, Results, StepContext
 from steps.library import layout
@@ -35,8 +35,18 @@ class SampleParams:
     cast: str = param(
         BASE_IMAGES,
         help="base_images: 16 actors with faults in their base images; training: 36 with faults in their training images, and a bucket; "
-        "character: 24 raw images of one, and 2 copies",
+        "character: raw images of one with 2 copies, references and impostors",
         check=one_of(BASE_IMAGES, TRAINING, CHARACTER),
+    )
+    who: int = param(
+        character_library.STRANGER,
+        help="with cast=character: which of the people whom the embedded models have never seen the like of, by number",
+        check=at_least(0),
+    )
+    images: int = param(
+        character_library.COUNT,
+        help="with cast=character: how many raw images, copies not counted",
+        check=between(character_library.FEWEST, 1000),
     )
 
 
@@ -49,6 +59,11 @@ class Cast(Protocol):
     @property
     def actors(self) -> Sequence[AnyActor]:
         """Who or what is in it."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """What else a report says of it, a sentence; "" for nothing."""
         ...
 
     def draw(self, actor: AnyActor, folder: Path) -> str:
@@ -68,7 +83,7 @@ class Sample:
     reuses_answers: ClassVar[bool] = False
 
     def __init__(self, params: SampleParams, context: StepContext) -> None:
-        self._cast = cast_of(params.cast, params.seed)
+        self._cast = cast_of(params)
         self._context = context
 
     def items(self) -> Sequence[Item[AnyActor]]:
@@ -83,21 +98,17 @@ class Sample:
         """Write actorsData.json, the groups and the truth."""
         self._cast.finish(self._context.out)
         kinds = Counter(outcome.result for outcome in results)
-        write_part(
-            self._context.out,
-            ReportPart(
-                headline=f"{counted(kinds.total(), self._cast.noun)} drawn, {kinds.total() - kinds['']} with something wrong."
-            ),
-        )
+        drawn = f"{counted(kinds.total(), self._cast.noun)} drawn, {kinds.total() - kinds['']} with something wrong."
+        write_part(self._context.out, ReportPart(headline=f"{drawn} {self._cast.about}".rstrip()))
 
 
 class _BaseImageCast:
     """Everything that goes wrong with base images."""
 
-    noun = "actor"
+    noun, about = "actor", ""
 
-    def __init__(self, seed: int) -> None:
-        self.actors: tuple[SampleActor, ...] = sample_library.cast(seed)
+    def __init__(self, params: SampleParams) -> None:
+        self.actors: tuple[SampleActor, ...] = sample_library.cast(params.seed)
 
     def draw(self, actor: Any, folder: Path) -> str:
         sample_library.draw_actor(actor, folder / DATA)
@@ -110,10 +121,10 @@ class _BaseImageCast:
 class _TrainingCast:
     """Everything that goes wrong with training images, their metadata and their mirror."""
 
-    noun = "actor"
+    noun, about = "actor", ""
 
-    def __init__(self, seed: int) -> None:
-        self.actors: tuple[TrainingActor, ...] = training_library.cast(seed)
+    def __init__(self, params: SampleParams) -> None:
+        self.actors: tuple[TrainingActor, ...] = training_library.cast(params.seed)
 
     def draw(self, actor: Any, folder: Path) -> str:
         training_library.draw_actor(actor, folder / DATA, folder / BUCKET)
@@ -126,36 +137,45 @@ class _TrainingCast:
 
 
 class _Character:
-    """One character's raw images."""
+    """One character's raw images, and what a likeness to that character is measured against."""
 
     noun = "image"
 
-    def __init__(self, seed: int) -> None:
-        self.actors: tuple[RawPicture, ...] = character_library.pictures(seed)
+    def __init__(self, params: SampleParams) -> None:
+        self._who = params.who
+        raw = character_library.pictures(params.seed, params.images, params.who)
+        references = character_library.references(params.seed, params.who)
+        impostors = character_library.impostors(params.seed, params.who)
+        self.actors: tuple[RawPicture, ...] = (*raw, *references, *impostors)
+        self.about = (
+            f"{len(raw)} raw images of stranger {params.who}, {len(references)} references that show the same one elsewhere, "
+            f"and {len(impostors)} impostors, each another stranger."
+        )
 
     def draw(self, actor: Any, folder: Path) -> str:
         character_library.draw(actor, folder)
         return str(actor.flaw)
 
     def finish(self, folder: Path) -> None:
-        character_library.write_truth(self.actors, folder)
+        character_library.write_truth(self.actors, folder, self._who)
 
 
 _CASTS: Mapping[str, type[Cast]] = {BASE_IMAGES: _BaseImageCast, TRAINING: _TrainingCast, CHARACTER: _Character}
 
 
-def cast_of(kind: str, seed: int) -> Cast:
-    """A cast by its name, BASE_IMAGES, TRAINING or CHARACTER."""
-    build: Callable[[int], Cast] = _CASTS[kind]
-    return build(seed)
+def cast_of(params: SampleParams) -> Cast:
+    """The cast that the parameters name."""
+    build: Callable[[SampleParams], Cast] = _CASTS[params.cast]
+    return build(params)
 
 
-def draw_library(folder: Path, seed: int, kind: str = BASE_IMAGES) -> Iterator[AnyActor]:
-    """Draw the whole sample into folder/data, with folder/truth.json beside it; yields each actor when it is drawn.
+def draw_library(folder: Path, params: SampleParams) -> Iterator[AnyActor]:
+    """Draw the whole sample into `folder`, its truth.json last; yields each actor when it is drawn.
 
-    The cast of training images has its mirror in folder/bucket: each object under its key.
+    Casts of actors lie in folder/data; that of training images has its mirror in folder/bucket, each object under its key. A character's
+    images lie in folder/raw_images, folder/references and folder/impostors.
     """
-    cast = cast_of(kind, seed)
+    cast = cast_of(params)
     with ThreadPoolExecutor(_THREADS) as pool:
         drawn = pool.map(lambda actor: cast.draw(actor, folder), cast.actors)
         for actor, _ in zip(cast.actors, drawn, strict=True):
