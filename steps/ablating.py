@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import fmean
 from typing import Any
 
 from steps.library.preregistrations import METRICS, Contrast, Preregistration
+from steps.library.storyboards import DrawnStoryboard
+from steps.measures.faces import StoryboardLikeness
 from steps.measures.statistics import Comparison, Estimate, GainPoint, Unit, compare_all, estimate, gain_curve
 
 HEADLINE = "headline"
@@ -143,6 +146,57 @@ class Findings:
     boards: Mapping[str, int] = field(default_factory=dict)
 
 
+def measured(
+    board: DrawnStoryboard, character: str, kept: StoryboardLikeness, first: StoryboardLikeness
+) -> MeasuredBoard:
+    """A storyboard with what was measured of it.
+
+    Args:
+        board: As it was drawn.
+        character: Who is drawn.
+        kept: Of the frames that were kept.
+        first: Of the first attempts, when nothing had been chosen yet.
+    """
+    frames = tuple(
+        MeasuredFrame(
+            frame=frame.frame,
+            file=str(frame.file),
+            faces=of_kept.faces,
+            likeness=of_kept.likeness,
+            frame1=of_kept.frame1,
+            copy_paste=of_kept.copy_paste,
+            first_likeness=of_first.likeness,
+            clip=frame.clip,
+            first_clip=frame.first_clip,
+            null_percentile=frame.null_percentile,
+            passed=frame.passed,
+            attempts=frame.attempts,
+        )
+        for frame, of_kept, of_first in zip(board.frames, kept.frames, first.frames, strict=True)
+    )
+    # Loading models is once a run, and says nothing of a frame.
+    seconds = sum(value for name, value in board.seconds.items() if name != "load")
+    told = vars(board) | {"character": character, "folder": str(board.folder), "frames": frames, "seconds": seconds}
+    metrics = {
+        **kept.values(),
+        "clip": fmean(frame.clip for frame in frames),
+        "first_likeness": first.likeness,
+        "first_clip": fmean(frame.first_clip for frame in frames),
+        "null_percentile": mean_of(frame.null_percentile for frame in frames),
+        "passed": fmean(frame.passed for frame in frames),
+        "attempts": fmean(frame.attempts for frame in frames),
+        "seconds_a_frame": seconds / len(frames),
+    }
+    fields = {field.name for field in dataclasses.fields(MeasuredBoard)} - {"metrics"}
+    return MeasuredBoard(**{name: told[name] for name in fields}, metrics=metrics)
+
+
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """The mean of what is known; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
 def arms_of(boards: Sequence[MeasuredBoard]) -> dict[str, list[MeasuredBoard]]:
     """Storyboards by arm: its mode, and its strengths where one mode was drawn at several."""
     strengths: defaultdict[str, set[tuple[float | None, float | None]]] = defaultdict(set)
@@ -264,8 +318,7 @@ def _curve(boards: Sequence[MeasuredBoard], draws: int, seed: int) -> Iterator[C
 
 
 def _mean(units: Sequence[Unit], arm: str, metric: str) -> float | None:
-    known = [value for unit in units if unit.arm == arm and (value := unit.values[metric]) is not None]
-    return fmean(known) if known else None
+    return mean_of(unit.values[metric] for unit in units if unit.arm == arm)
 
 
 def _unlike(arms: Mapping[str, Sequence[MeasuredBoard]]) -> Iterator[str]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from steps.measures.faces import rescaled
+
 HOLDS, FAILS, NOT_MEASURED = "holds", "does not", "not measured"
 EMBEDDED = "embedded"
 """Begins the identity of the models that ship: what they take says nothing of SDXL on a GPU."""
@@ -81,11 +83,6 @@ def claims(evidence: Evidence) -> list[Claim]:
         *_costs(evidence),
         _opinion(evidence),
     ]
-
-
-def rescaled(cosine: float) -> float:
-    """A cosine as a share, (cos + 1) / 2: 0.70 becomes 0.85."""
-    return (cosine + 1) / 2
 
 
 def _faces(evidence: Evidence) -> Iterator[Claim]:

@@ -38,6 +38,9 @@ def _contrasts(value: Any) -> str | None:
 class PreregisterParams:
     """What is drawn, and what is asked of it."""
 
+    arms: Any = param(help="modes that are drawn")
+    stories: Any = param(help="stories that are drawn")
+    seeds: Any = param(help="seeds that each is drawn with")
     primary: list[Any] = param(
         ["reference", "simple", "consistency"],
         help="the question that the study stands on: is the first arm above the second in a metric",
@@ -53,9 +56,6 @@ class PreregisterParams:
         help="further questions; with the primary one they are one family for Holm's correction",
         check=_contrasts,
     )
-    arms: Any = param(help="modes that are drawn")
-    stories: Any = param(help="stories that are drawn")
-    seeds: Any = param(help="seeds that each is drawn with")
     characters: Any = param(["character"], help="who is drawn")
     retries: int | None = param(None, help="attempts beyond the first, the same in every arm", check=at_least(0))
     settings: dict[str, Any] = param({}, help="what else is fixed: scales, guidance")
