@@ -97,7 +97,7 @@ def _distribution(folder: Path, arms: Arms) -> tuple[str, str]:
 
 
 def _by_frame(folder: Path, arms: Arms) -> tuple[str, str]:
-    figure = _figure(8, 3.6)
+    figure = _figure(8, 4)
     likeness, first = figure.subplots(1, 2)
     for number, (arm, boards) in enumerate(arms.items()):
         _line(likeness, number, arm, _means_by_frame(boards, lambda frame: frame.likeness))
@@ -107,7 +107,7 @@ def _by_frame(folder: Path, arms: Arms) -> tuple[str, str]:
         axes.set_xlabel("frame")
         axes.xaxis.get_major_locator().set_params(integer=True)
     likeness.set_ylabel("mean cosine of faces")
-    likeness.legend(frameon=False, fontsize=8)
+    figure.legend(*likeness.get_legend_handles_labels(), loc="outside lower center", ncols=len(arms), frameon=False)
     return _save(
         figure,
         folder,

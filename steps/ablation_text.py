@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from steps.ablating import Findings, MeasuredBoard
 from steps.claims import Claim
 from steps.library.preregistrations import METRICS, Preregistration
+from steps.measures.power import MOST_STORIES, stories_needed
 from steps.measures.statistics import Comparison, Estimate, power_note
 
 TITLES: Mapping[str, str] = {
@@ -124,15 +127,16 @@ def results_md(account: Account) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def frames_csv(arms: Mapping[str, Sequence[MeasuredBoard]]) -> str:
-    """One row a frame, raw cosines; empty where nothing could be measured."""
+def frames_csv(arms: Mapping[str, Sequence[MeasuredBoard]], out: Path) -> str:
+    """One row a frame, raw cosines; empty where nothing could be measured. Files are told from the folder `out`."""
     text = io.StringIO()
     writer = csv.DictWriter(text, FRAME_COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for arm, boards in arms.items():
         for board in boards:
             for frame in board.frames:
-                row: dict[str, Any] = {**vars(board), **vars(frame), "arm": arm}
+                file = os.path.relpath(frame.file, out)
+                row: dict[str, Any] = {**vars(board), **vars(frame), "arm": arm, "file": file}
                 writer.writerow({name: _cell(row[name]) for name in FRAME_COLUMNS})
     return text.getvalue()
 
@@ -224,17 +228,38 @@ def _comparisons(findings: Findings) -> Iterator[str]:
         [
             f"{each.a} - {each.b}", TITLES.get(each.metric, each.metric), _signed(each.difference),
             f"{_signed(each.low)} to {_signed(each.high)}", _p(each.p), _p(each.p_holm), _number(each.dz), _number(each.rank_biserial),
-            f"{each.pairs} in {each.clusters} stories", _verdict(each),
+            f"{each.pairs} in {each.clusters} stories", _needed(each), _verdict(each),
         ]
         for each in findings.comparisons
     ]  # fmt: skip
-    head = ["arms", "metric", "difference", "95 % interval", "p", "p (Holm)", "d_z", "rank-biserial", "pairs", ""]
+    head = [
+        "arms",
+        "metric",
+        "difference",
+        "95 % interval",
+        "p",
+        "p (Holm)",
+        "d_z",
+        "rank-biserial",
+        "pairs",
+        "stories for 80 % power",
+        "",
+    ]
     yield table(head, rows)
     yield (
         "Differences are paired by character, story and seed. p is a two-sided Wilcoxon signed-rank test on the stories' mean "
         "differences, corrected over this table by Holm; the interval is a bootstrap of whole stories."
     )
-    yield bullets([power_note(each) for each in findings.comparisons])
+    asked = findings.primary or findings.comparisons[0]
+    yield f"Power, {asked.a} against {asked.b} in {TITLES.get(asked.metric, asked.metric)}: {power_note(asked)}"
+
+
+def _needed(comparison: Comparison) -> str:
+    """How many stories show the effect that was seen."""
+    if comparison.dz is None:
+        return "-"
+    needed = stories_needed(comparison.dz)
+    return f"> {MOST_STORIES}" if needed is None else str(needed)
 
 
 def _curve(findings: Findings) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,7 +121,7 @@ def test_results_md_has_every_arm_metric_comparison_and_claim() -> None:
 
 def test_names_can_not_break_the_tables() -> None:
     boards = [board(story="=1|<b>\n")]
-    rows = list(csv.reader(io.StringIO(frames_csv(arms_of(boards)))))
+    rows = list(csv.reader(io.StringIO(frames_csv(arms_of(boards), Path()))))
     assert rows[1][1] == "'=1|<b>\n"
     assert len(rows) == 4
     findings = found(study_of(["baseline", "simple"]))
