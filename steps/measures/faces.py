@@ -233,7 +233,8 @@ def scale_of(references: Any, impostors: Any | None = None) -> Scale:
 def headline(likeness: float | None, scale: Scale) -> float | None:
     """(likeness - floor) / (ceiling - floor): 0 is anybody, 1 is as like as true images are to one another.
 
-    None where one of them is missing, or the ceiling is not more than 0.05 above the floor.
+    None where one of them is missing, or the ceiling is not more than 0.05 above the floor. Intervals of it over stories take the
+    scale as given, however few true images that is made from.
     """
     if likeness is None or scale.ceiling is None or scale.floor is None or scale.ceiling - scale.floor <= LEAST_RANGE:
         return None

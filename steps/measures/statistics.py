@@ -221,18 +221,22 @@ def gain_curve(
 
 def power_note(comparison: Comparison) -> str:
     """What this number of stories can show, and how many the effect that was seen would need, in sentences."""
-    smallest = smallest_effect(comparison.clusters)
-    if smallest is None:
-        return f"{_stories(comparison.clusters)} can show no effect: draw {LEAST_STORIES} or more."
-    can = (
-        f"With {comparison.clusters} stories an effect of dz = {smallest:.2f} is found with 80 % power at 5 % "
-        "(before Holm's correction; noncentral t, Wilcoxon's efficiency taken as 0.955)."
-    )
+    can = _detectable(comparison.clusters)
     if comparison.dz is None:
         return can
     needed = stories_needed(comparison.dz)
     number = f"more than {MOST_STORIES:,}" if needed is None else f"about {needed}"
     return f"{can} The effect that was seen, dz = {comparison.dz:.2f}, would need {number} stories."
+
+
+def _detectable(stories: int) -> str:
+    smallest = smallest_effect(stories)
+    if smallest is None or stories < LEAST_STORIES:
+        return f"{_stories(stories)} can show no effect: draw {LEAST_STORIES} or more."
+    return (
+        f"With {stories} stories an effect of dz = {smallest:.2f} is found with 80 % power at 5 % "
+        "(before Holm's correction; noncentral t, Wilcoxon's efficiency taken as 0.955)."
+    )
 
 
 def _compare(

@@ -266,6 +266,11 @@ def test_the_power_note_says_both() -> None:
     assert note.startswith("With 15 stories an effect of dz = 0.80 is found with 80 % power at 5 % (before Holm's")
     assert note.endswith("The effect that was seen, dz = 0.55, would need about 29 stories.")
     assert power_note(against_zero([0.5])) == "1 story can show no effect: draw 7 or more."
+    few = power_note(against_zero([0.5, 0.25, 0.75]))
+    assert (
+        few
+        == "3 stories can show no effect: draw 7 or more. The effect that was seen, dz = 2.00, would need about 7 stories."
+    )
     assert power_note(against_zero([0.0] * 9)).endswith("taken as 0.955).")
     tiny = against_zero([*[1.0, -1.0] * 500, 0.01])
     assert "would need more than 10,000 stories" in power_note(tiny)
