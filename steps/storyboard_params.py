@@ -85,6 +85,9 @@ class StoryboardParams:
         "frame_1 in mode reference, and in mode adapter training, or frame_1 where no training image is",
         check=a_path,
     )
+    training: str | None = param(
+        None, help="folder with images, captions and split.json that 'training' is taken from; null is DATA", check=a_path
+    )
     least: int = param(storytelling.LEAST, help="scenes of a tale, at least", check=between(1, MOST_SCENES))
     most: int = param(storytelling.MOST, help="scenes of a tale, at most", check=between(1, MOST_SCENES))
     count: int | None = param(

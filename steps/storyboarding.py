@@ -152,7 +152,7 @@ class Production:
             return []
         if wanted != TRAINING:
             return [(wanted, Path(wanted))]
-        return training_images(self._context.data)
+        return training_images(Path(self._params.training) if self._params.training else self._context.data)
 
     def _draw(self, job: Job, artifact: Artifact, *, weaker: bool = True) -> Storyboard:
         take, board, loaded = job.take, job.board, self._pipelines.seconds
