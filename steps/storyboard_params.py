@@ -86,7 +86,9 @@ class StoryboardParams:
         check=a_path,
     )
     training: str | None = param(
-        None, help="folder with images, captions and split.json that 'training' is taken from; null is DATA", check=a_path
+        None,
+        help="folder with images, captions and split.json that 'training' is taken from; null is DATA",
+        check=a_path,
     )
     least: int = param(storytelling.LEAST, help="scenes of a tale, at least", check=between(1, MOST_SCENES))
     most: int = param(storytelling.MOST, help="scenes of a tale, at most", check=between(1, MOST_SCENES))
