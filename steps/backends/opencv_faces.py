@@ -128,7 +128,7 @@ class OpenCVFaces:
             detector, embedder = self._models
             rows = _detected(detector, pixels, self._settings.det_size)
             faces = [Face(_box(row), float(row[14]), _embedded(embedder, pixels, row)) for row in rows]
-        inside = [face for face in faces if _seen_area(face.box, image.size) > 0]
+        inside = [face for face in faces if face.embedding is not None and _seen_area(face.box, image.size) > 0]
         return sorted(inside, key=lambda face: -_seen_area(face.box, image.size))
 
     def reference(self, image: Image.Image, face: Face) -> Image.Image:
@@ -231,10 +231,11 @@ def _detected(detector: Any, pixels: Any, side: int) -> list[Any]:
     return [row for row in rows if np.isfinite(row).all()]
 
 
-def _embedded(embedder: Any, pixels: Any, row: Any) -> Any:
-    """The unit vector of an aligned face; of a feature that is nought it stays nought, which is like nobody."""
+def _embedded(embedder: Any, pixels: Any, row: Any) -> Any | None:
+    """The unit vector of an aligned face (128,), float32; None where the network says nothing, which is like nobody."""
     feature = embedder.feature(embedder.alignCrop(pixels, row)).reshape(-1).astype(np.float32)
-    return feature / max(float(np.linalg.norm(feature)), 1e-12)
+    length = float(np.linalg.norm(feature))
+    return feature / length if np.isfinite(length) and length > 0 else None
 
 
 def _box(row: Any) -> tuple[float, float, float, float]:

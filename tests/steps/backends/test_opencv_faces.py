@@ -178,13 +178,13 @@ def test_the_reference_is_a_square_around_the_face(faces: OpenCVFaces) -> None:
     assert cut.getpixel((112, 200)) == (0, 0, 255)
 
 
-@pytest.mark.parametrize("kind", ["face"])
+@pytest.mark.parametrize("kind", ["face", "recogniser"])
 def test_doctor_tells_what_to_fetch(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    recipe = "frame" if kind == "face" else "measure_face_consistency"
-    assert main(["doctor", recipe, f"{kind}=opencv", f"{kind}.folder={tmp_path / 'zoo'}", "outputs=out"]) == 2
+    recipe = ["frame"] if kind == "face" else ["measure_face_consistency", "frames=.", "references=."]
+    assert main(["doctor", *recipe, f"{kind}=opencv", f"{kind}.folder={tmp_path / 'zoo'}", "outputs=out"]) == 2
     said = capsys.readouterr().out
     assert f"MISSING  {kind}=opencv: {YUNET.name}, MIT: " in said
     assert f"hf download opencv/face_recognition_sface {SFACE.name}" in said
