@@ -15,6 +15,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from runner.budget import Budget
 from runner.errors import BadAnswer, CallsheetError, ItemError, MisconfiguredRun, ProviderStopped, Transient
 from runner.exchanges import Exchanges
+from runner.fingerprint import FileHashes
 from runner.limiter import Limiter
 from runner.params import at_least, param
 from runner.rates import RateHeaders
@@ -76,6 +77,7 @@ class Calls:
         remote: Forgets and finds jobs; `job` runs them.
         stop: For waits and long work of the backend's own.
         exchanges: Keeps requests and answers under debug=true; backends over HTTP hand them over.
+        hashes: Of files that a backend works with.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Calls:
         self.remote = remote
         self.stop = remote.stop
         self.exchanges = exchanges or Exchanges(None, backend)
+        self.hashes = FileHashes(remote.ledger)
         self._budget = budget
         self._retry = retry
         self._limiter = limiter

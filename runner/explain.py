@@ -12,6 +12,7 @@ from hydra.errors import OverrideParseException
 NO_SUCH_KEY = re.compile(r"Could not override '([^']+)'")
 AMBIGUOUS = re.compile(r"Ambiguous value for argument '([^=]+)=(.*)'")
 MISSING_VALUE = re.compile(r"missing mandatory value: (\S+)", re.IGNORECASE)
+NOT_A_NAME = "Config group override must be a string or a list"
 UNKNOWN_FIELD = re.compile(r"Key '([^']+)' not in '\w+'")
 
 
@@ -29,22 +30,27 @@ def missing_key(error: Exception) -> str | None:
     return found[1] if found else None
 
 
-def explain(path: Path, error: Exception, keys: Sequence[str] = ()) -> str:
+def explain(path: Path, error: Exception, keys: Sequence[str] = (), of_steps: Sequence[str] = ()) -> str:
     """What Hydra refused, and what to do.
 
     Args:
         path: The recipe.
         error: Hydra's or OmegaConf's.
         keys: What stands where a mistyped key was looked for.
+        of_steps: The full keys of steps' parameters that have its name.
     """
     if isinstance(error, OverrideParseException):
         return f"{error.override}: is no override: {str(error).splitlines()[0]}"
-    if (key := missing_key(error)) is not None:
+    if (key := missing_key(error)) is not None and of_steps:
+        return f"{shown(path)}: {key} is no key of this recipe: did you mean {' or '.join(of_steps)}?"
+    if key is not None:
         return f"{shown(path)}: {key} is no key of this recipe{_meant(key, keys)}"
     text = _whole(error)
     if found := AMBIGUOUS.search(text):
         name, value = found.groups()
         return f"{name}={value}: a list needs brackets: {name}=[{value}]; to run once for each value add -m"
+    if NOT_A_NAME in text:
+        return f"{shown(path)}: steps and backends are chosen by name (image=embedded); a parameter of a step is steps.LABEL.NAME=VALUE"
     if UNKNOWN_FIELD.search(text):
         return f"{shown(path)}: {one_line(error)}; `callsheet recipes {path.stem}` lists parameters"
     # Where Hydra looked is of no use to anybody who chose a word.

@@ -118,7 +118,7 @@ def compose(path: Path, overrides: Sequence[str]) -> DictConfig:
             config = hydra_compose(config_name=path.stem, overrides=list(overrides), return_hydra_config=True)
         check_hydra(config)
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise UserError(explain(path, error, _keys_beside(path, overrides, error))) from error
+        raise UserError(explain(path, error, *_keys_beside(path, overrides, error))) from error
     except RecursionError as error:
         raise UserError(f"{shown(path)}: defaults: its defaults lists name each other in a circle") from error
     except UserError as error:
@@ -126,13 +126,24 @@ def compose(path: Path, overrides: Sequence[str]) -> DictConfig:
     return without_hydra(config)
 
 
-def _keys_beside(path: Path, overrides: Sequence[str], error: Exception) -> list[str]:
-    """The keys that stand where a mistyped one was looked for, from the recipe without overrides."""
+def _keys_beside(path: Path, overrides: Sequence[str], error: Exception) -> tuple[list[str], list[str]]:
+    """The keys that stand where a mistyped one was looked for, and those of steps that have its name, from the recipe without overrides."""
     key = missing_key(error)
     if key is None or not overrides:
+        return [], []
+    config = compose(path, [])
+    node = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
+    beside = [str(name) for name in node if name != "step"] if isinstance(node, DictConfig) else []
+    return beside, _of_steps(config, key)
+
+
+def _of_steps(config: DictConfig, name: str) -> list[str]:
+    """The full keys of steps' parameters that have a name."""
+    steps = config.get("steps")
+    if not isinstance(steps, DictConfig):
         return []
-    node = OmegaConf.select(compose(path, []), key.rpartition(".")[0]) if "." in key else compose(path, [])
-    return [str(name) for name in node if name != "step"] if isinstance(node, DictConfig) else []
+    nodes = {str(label): OmegaConf.select(steps, str(label), throw_on_missing=False) for label in steps}
+    return [f"steps.{label}.{name}" for label, node in nodes.items() if isinstance(node, DictConfig) and name in node]
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -201,7 +212,10 @@ def _typed_settings(config: DictConfig, found: list[str]) -> RunSettings | None:
             plain = OmegaConf.to_container(OmegaConf.masked_copy(config, name), resolve=True)
             merged = OmegaConf.merge(merged, plain)
         except OmegaConfBaseException as error:
-            found.append(one_line(error, name))
+            others = _of_steps(config, name)
+            found.append(
+                one_line(error, name) + "".join(f"; {other} is another key, and may take it" for other in others)
+            )
     return typed(RunSettings, merged) if len(found) == known else None
 
 

@@ -49,7 +49,7 @@ class RemoteJobs:
     """
 
     def __init__(self, ledger: Ledger, stop: Stop, run: str | None = None) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self._run = run
         self.stop = stop
 
@@ -77,7 +77,7 @@ class RemoteJobs:
         Raises:
             Interrupted: The run stops; the id is kept, and a resumed run polls it.
         """
-        claims, name = self._ledger.claims, digest_of(key)
+        claims, name = self.ledger.claims, digest_of(key)
         claims.wait_for(name, self.stop, inner=True)
         try:
             first = self._uncorrected(key)
@@ -95,11 +95,11 @@ class RemoteJobs:
 
     def _uncorrected(self, key: str) -> bool:
         """Whether this run has counted the job at its estimate, and not yet at its cost."""
-        row = self._ledger.row("SELECT state, run FROM remote_jobs WHERE key = ?", (key,))
+        row = self.ledger.row("SELECT state, run FROM remote_jobs WHERE key = ?", (key,))
         return row is not None and tuple(row) == ("running", self._run)
 
     def _owner(self, key: str) -> str | None:
-        row = self._ledger.row("SELECT run FROM remote_jobs WHERE key = ?", (key,))
+        row = self.ledger.row("SELECT run FROM remote_jobs WHERE key = ?", (key,))
         return None if row is None else row[0]
 
     def _waited(self, poll: Callable[[], T | None], first: bool, every_s: float) -> T:
@@ -113,20 +113,20 @@ class RemoteJobs:
 
     def forget(self, key: str) -> None:
         """The job failed for good (its id is of no more use): the next try makes another."""
-        self._ledger.execute("DELETE FROM remote_jobs WHERE key = ?", (key,), durable=True)
+        self.ledger.execute("DELETE FROM remote_jobs WHERE key = ?", (key,), durable=True)
 
     def in_doubt_since(self, key: str) -> float | None:
         """When a create began of which nobody knows whether it made a job (seconds since 1970); None where there is none."""
-        row = self._ledger.row("SELECT at FROM remote_jobs WHERE key = ? AND remote_id IS NULL", (key,))
+        row = self.ledger.row("SELECT at FROM remote_jobs WHERE key = ? AND remote_id IS NULL", (key,))
         return None if row is None else float(row[0])
 
     def left(self) -> list[RemoteJob]:
         """This run's jobs that nobody has seen the end of."""
         query = "SELECT key, provider, remote_id FROM remote_jobs WHERE run = ? AND state != 'done' ORDER BY at"
-        return [RemoteJob(*row) for row in self._ledger.rows(query, (self._run,))]
+        return [RemoteJob(*row) for row in self.ledger.rows(query, (self._run,))]
 
     def _find(self, key: str, provider: str) -> str | None:
-        row = self._ledger.row("SELECT state, remote_id, provider, run FROM remote_jobs WHERE key = ?", (key,))
+        row = self.ledger.row("SELECT state, remote_id, provider, run FROM remote_jobs WHERE key = ?", (key,))
         if row is None:
             return None
         if row[2] != provider:
@@ -168,4 +168,4 @@ class RemoteJobs:
         statement = (
             "INSERT OR REPLACE INTO remote_jobs (key, provider, state, remote_id, at, run) VALUES (?, ?, ?, ?, ?, ?)"
         )
-        self._ledger.execute(statement, values, durable=True)
+        self.ledger.execute(statement, values, durable=True)

@@ -44,8 +44,9 @@ class ClipSettings:
 class VitClip:
     """Embeds images and texts in one space."""
 
-    def __init__(self, settings: ClipSettings, calls: Calls) -> None:  # noqa: ARG002 - computed here
+    def __init__(self, settings: ClipSettings, calls: Calls) -> None:
         self._settings = settings
+        self._hashes = calls.hashes
         self._source = _source(settings)
         self._lock = threading.Lock()
         self.prefix = settings.prefix
@@ -60,7 +61,7 @@ class VitClip:
     @cached_property
     def identity(self) -> str:
         """The encoder with its revision, and the prefix."""
-        return f"clip {self._source.identity} prefix={self.prefix!r}"
+        return f"clip {self._source.identity(self._hashes)} prefix={self.prefix!r}"
 
     @property
     def limit(self) -> int:

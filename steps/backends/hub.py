@@ -7,15 +7,13 @@ import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from runner.errors import UserError
+from runner.fingerprint import FileHashes
 
 _ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_WHOLE = 64 * 2**20
-_ENDS = 2**20
 _HASHED = (".safetensors", ".json", ".txt", ".onnx")
 
 
@@ -35,11 +33,10 @@ class Source:
     needed: tuple[str, ...]
     folder_needs: tuple[str, ...] = ()
 
-    @property
-    def identity(self) -> str:
+    def identity(self, hashes: FileHashes) -> str:
         """The id with its revision, or the folder's digest."""
         if self.is_folder:
-            return f"{Path(self.place).name} {folder_digest(Path(self.place))}"
+            return f"{Path(self.place).name} {folder_digest(Path(self.place), hashes)}"
         return f"{self.place}@{(self.revision or 'unknown')[:12]}"
 
     @property
@@ -101,16 +98,9 @@ def check(sources: Iterable[Source]) -> None:
         raise UserError("\n".join(dict.fromkeys(faults)))
 
 
-@cache
-def folder_digest(folder: Path) -> str:
-    """12 digits over a folder's weights and configurations: small files whole, of large ones the length and the first and last MiB."""
+def folder_digest(folder: Path, hashes: FileHashes) -> str:
+    """12 digits over the content of a folder's weights and configurations: gigabytes, which are read once and remembered."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.suffix in _HASHED and path.is_file()):
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder).as_posix()} {size}\n".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(_WHOLE if size <= _WHOLE else _ENDS))
-            if size > _WHOLE:
-                file.seek(-_ENDS, 2)
-                digest.update(file.read())
+        digest.update(f"{path.relative_to(folder).as_posix()} {hashes.of(path)}\n".encode())
     return digest.hexdigest()[:12]

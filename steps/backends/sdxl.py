@@ -67,8 +67,9 @@ class SdxlSettings:
 class SdxlDiffusion:
     """The model family that the recipes were written for, and any that loads through the same classes."""
 
-    def __init__(self, settings: SdxlSettings, calls: Calls) -> None:  # noqa: ARG002 - computed here
+    def __init__(self, settings: SdxlSettings, calls: Calls) -> None:
         self._settings = settings
+        self._hashes = calls.hashes
         self.side = settings.side
         self.steps = settings.steps
         self.guidance = settings.guidance
@@ -85,7 +86,7 @@ class SdxlDiffusion:
     def identity(self) -> str:
         """Every part with its revision, and all settings that change an image."""
         set_ = self._settings
-        parts = " ".join(f"{name}={source.identity}" for name, source in self._sources.items())
+        parts = " ".join(f"{name}={source.identity(self._hashes)}" for name, source in self._sources.items())
         return (
             f"sdxl {parts} {Path(set_.adapter_weights).name} {self._precision} steps={set_.steps} guidance={set_.guidance:g} "
             f"side={set_.side} compile={set_.compile}"

@@ -46,6 +46,22 @@ def test_a_file_that_is_gone_or_shorter_makes_it_incomplete(artifacts: Artifacts
     assert not made.is_complete
 
 
+def test_one_that_is_made_anew_takes_the_others_place_when_it_is_whole(artifacts: Artifacts) -> None:
+    first = make(artifacts, 1)
+    for number in (2, 3):
+        known = make(artifacts, 1)
+        again = known.anew()
+        files.write_text(again.path / "a.txt", "learned anew")
+        assert not again.is_complete
+        assert make(artifacts, 1) == known
+        again.finish({"steps": number})
+        assert make(artifacts, 1) == again
+        assert make(artifacts, 1).about() == {"steps": number}
+    assert first.about() == {"steps": 3}
+    (again.path / "a.txt").unlink()
+    assert make(artifacts, 1) == known
+
+
 @pytest.mark.parametrize("broken", ["", "{", "[]", '{"key": "other", "files": [], "about": 1}', '{"files": [3]}'])
 def test_a_broken_manifest_is_none(artifacts: Artifacts, broken: str) -> None:
     made = make(artifacts, 1)

@@ -18,6 +18,7 @@ from runner.calls import Calls, Reply
 from runner.errors import BadAnswer, Interrupted, MisconfiguredRun, UserError
 from runner.ledger import Ledger
 from runner.params import faults
+from runner.recipe import compose, locate, resolve
 from runner.stop import Stop
 from steps.backends.protocols import Answer, Face, Question
 from steps.library.captions import write_split
@@ -144,6 +145,19 @@ def test_a_scale_is_a_number_or_a_list_of_them(scale: Any) -> None:
     for name in ("lora_scale", "adapter_scale"):
         [fault] = faults("steps.storyboard", StoryboardParams(**{name: scale}))
         assert fault.startswith(f"steps.storyboard.{name} = {scale!r} is not allowed: give a number from 0 to 2")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("seed=[0,1]", r"seed: .*; steps.storyboard.seed is another key, and may take it"),
+        ("width=64", r"width is no key of this recipe: did you mean steps.storyboard.width\?"),
+        ("steps=5", r"a parameter of a step is steps.LABEL.NAME=VALUE"),
+    ],
+)
+def test_what_is_a_parameter_of_the_step_is_told_where_it_goes(override: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        resolve(locate("storyboard"), compose(locate("storyboard"), [override]))
 
 
 def test_results_say_how_a_storyboard_was_drawn(scene: Scene) -> None:

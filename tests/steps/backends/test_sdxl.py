@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from PIL import Image
 
 from runner.errors import UserError
+from runner.fingerprint import FileHashes
 from runner.ledger import Ledger
 from steps.backends import hub
 from steps.backends.sdxl import SdxlDiffusion, SdxlSettings
@@ -97,7 +97,7 @@ def test_weights_in_the_cache_are_found_by_their_commit(cache: Path, ledger: Led
     put_in_cache(cache, "some/controlnet", revision, folder, source.needed)
     assert source.fault() is None
     assert (source.folder() / "config.json").is_file()
-    assert source.identity == "some/controlnet@aaaaaaaaaaaa"
+    assert source.identity(FileHashes(ledger)) == "some/controlnet@aaaaaaaaaaaa"
     other = hub.Source("some/controlnet", "b" * 40, source.needed)
     assert other.fault() is not None
 
@@ -121,12 +121,17 @@ def test_a_folder_that_is_no_model_is_told(tmp_path: Path) -> None:
         hub.Source(str(tmp_path), None, (), ("model_index.json",)).folder()
 
 
-def test_a_folders_identity_is_its_content(tmp_path: Path) -> None:
-    for name in ("one", "two"):
+def test_a_folders_identity_is_its_content_to_the_last_byte(tmp_path: Path, ledger: Ledger) -> None:
+    size = 65 * 2**20
+    for name, at in (("one", 0), ("same", 0), ("two", size // 2)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
-        (tmp_path / name / "model.safetensors").write_bytes(os.urandom(64))
-    assert hub.folder_digest(tmp_path / "one") != hub.folder_digest(tmp_path / "two")
+        with (tmp_path / name / "model.safetensors").open("wb") as file:
+            file.truncate(size)
+            file.seek(at)
+            file.write(b"\1" if at else b"\0")
+    one, same, two = (hub.folder_digest(tmp_path / name, FileHashes(ledger)) for name in ("one", "same", "two"))
+    assert one == same != two
 
 
 def test_all_parts_load_from_folders_and_draw(ledger: Ledger, tmp_path: Path) -> None:
