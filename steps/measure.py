@@ -18,6 +18,8 @@ from steps.measure_report import Account, MeasuredSet, SeenFrame, document, repo
 from steps.measuring import ImageSet, Measurer, image_sets
 
 RESULTS, FRAMES = "results.json", "frames.csv"
+METADATA = "metadata.json"
+"""Beside the frames of a storyboard."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,18 @@ class Measure:
         self._sets = {each.name: each for each in sets}
         self._notes = [f"{name} holds no image: it is left out" for name in empty]
         self._notes += [note for each in sets if (note := _left_out(each))]
+        self._notes += [note for each in sets if (note := self._flattered(each))]
         return [Item(each.name, each, (*self._of_files(each), *measurer.depends_on)) for each in sets]
+
+    def _flattered(self, frames: ImageSet) -> str:
+        """A sentence where the same network that measures chose or conditioned a storyboard's images, or nothing."""
+        chose, measures = _chose(frames), self._recogniser.identity
+        if chose is None or _network(chose) != _network(measures):
+            return ""
+        return (
+            f"{frames.name}: its frames were chosen by {chose}, which measures them too, and would flatter them: measure with another "
+            "one (recogniser=opencv, or another recogniser.pack)"
+        )
 
     def _of_files(self, frames: ImageSet) -> tuple[object, ...]:
         """What is told of a set beside references: its images by content, in their order and by their names."""
@@ -133,6 +146,22 @@ class Measure:
         files.write_json(out / RESULTS, document(account))
         files.write_text(out / FRAMES, table(account))
         write_part(out, report(account, out, self._context.label))
+
+
+def _chose(frames: ImageSet) -> str | None:
+    """What chose the images by their faces, where a storyboard's metadata.json says it."""
+    try:
+        found = files.read_json(frames.images[0].parent / METADATA)
+    except UserError:
+        return None
+    models = found.get("models") if isinstance(found, dict) else None
+    name = models.get("faces") if isinstance(models, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _network(identity: str) -> list[str]:
+    """A recogniser's name and weights, without its settings."""
+    return [word for word in identity.split() if "=" not in word]
 
 
 def _left_out(frames: ImageSet) -> str:

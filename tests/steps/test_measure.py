@@ -259,6 +259,19 @@ def test_any_pictures_are_measured_by_opencv_too(place: Place) -> None:
     assert one["notes"] and "by construction" in one["notes"][0]
 
 
+def test_a_recogniser_that_chose_the_frames_is_told(place: Place) -> None:
+    assert place.run(*GIVEN) == 0
+    measures = place.results["recogniser"]
+    for chose, told in (("embedded faces choose 123", 0), (measures, 1), (f"{measures} det_size=64", 1)):
+        (place.folder / "frames/metadata.json").write_text(json.dumps({"models": {"faces": chose}}))
+        assert place.run(*GIVEN) == 0
+        assert sum("would flatter them" in note for note in place.part["warnings"]) == told
+    for nonsense in ("[]", '{"models": 3}', "{", '{"models": {"faces": ["x"]}}'):
+        (place.folder / "frames/metadata.json").write_text(nonsense)
+        assert place.run(*GIVEN) == 0
+        assert not any("flatter" in note for note in place.part["warnings"])
+
+
 def test_doctor_says_what_is_missing(place: Place) -> None:
     assert main(["doctor", "measure_face_consistency", *GIVEN, "impostors=nobody"]) == 2
     said = place.output()
