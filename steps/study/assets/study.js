@@ -64,7 +64,8 @@ function ask(index) {
   var page = pages[index], pair = page.boards.length === 2;
   var boards = page.boards.map(function (board) { return study.boards[board]; });
   byId("heading").textContent = pair ? "Compare two storyboards" : "Look at one storyboard";
-  var files = study.characters[boards[0].character];
+  // Of a pair it is asked which holds together, and who it should be must not sway that.
+  var files = pair ? null : study.characters[boards[0].character];
   var cast = files ? [castOf(files)] : [];
   var shown = pair
     ? make("div", { class: "sides" }, boards.map(function (board, side) {

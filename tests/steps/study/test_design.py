@@ -1,0 +1,166 @@
+"""What is shown to whom: balanced over arms and sides, and under names that tell nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from runner.errors import UserError
+from steps.library.storyboards import read_storyboards
+from steps.study.cells import select
+from steps.study.schedule import AGAIN, pages_of, turn_of
+from steps.study.studies import Study
+from tests.steps.study.boards import ARMS, build_study, draw_run
+
+STORIES = ("a", "b", "c", "d", "e")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_run(tmp_path_factory.mktemp("run"), stories=STORIES, frames=1, size=(16, 16))
+
+
+@pytest.fixture(scope="module")
+def part(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study of 30 storyboards and 30 pairs of which one person sees 12."""
+    return build_study(tmp_path_factory.mktemp("outputs"), run, per_rater=12, repeats=0.5, checks=3).study
+
+
+def arm_of(study: Study, board: str) -> str:
+    return str(study.key["answers"]["boards"][board]["arm"])
+
+
+def test_numbered_raters_see_every_storyboard_and_pair_equally_often(part: Study) -> None:
+    assert (len(part.page["rate"]), len(part.page["pairs"])) == (30, 30)
+    assert part.page["sees"] == {"rate": 6, "pairs": 6, "repeats": 3}
+    shown = Counter(page.page for number in range(10) for page in pages_of(part.page, f"p{number}"))
+    ours = set(part.page["rate"]) | {pair["page"] for pair in part.page["pairs"]}
+    assert {page: count for page, count in shown.items() if page in ours} == dict.fromkeys(ours, 2)
+
+
+def test_each_pair_is_shown_as_often_one_way_round_as_the_other(part: Study) -> None:
+    lefts = Counter(
+        (page.page, page.boards[0])
+        for number in range(10)
+        for page in pages_of(part.page, f"p{number}")
+        if len(page.boards) == 2 and not page.page.endswith(AGAIN)
+    )
+    assert all(lefts[pair["page"], board] == 1 for pair in part.page["pairs"] for board in pair["boards"])
+
+
+def test_one_rater_sees_arms_about_equally_often(part: Study) -> None:
+    for number in range(10):
+        pages = pages_of(part.page, f"p{number}")
+        arms = Counter(arm_of(part, page.boards[0]) for page in pages if page.page in part.page["rate"])
+        assert max(arms.values()) - min(arms.get(arm, 0) for arm in ARMS) <= 2
+
+
+def test_repeats_have_their_sides_swapped_and_come_after(part: Study) -> None:
+    pages = pages_of(part.page, "p3")
+    places = {page.page: index for index, page in enumerate(pages)}
+    again = [page for page in pages if page.page.endswith(AGAIN)]
+    assert len(again) == 3
+    for page in again:
+        first = pages[places[page.page.removesuffix(AGAIN)]]
+        assert first.boards == page.boards[::-1]
+        assert places[first.page] < places[page.page]
+
+
+def test_checks_stand_among_pages_of_their_kind(part: Study) -> None:
+    checks = {check["page"] for check in part.page["checks"]}
+    assert len(checks) == 3
+    for number in range(10):
+        pages = pages_of(part.page, f"p{number}")
+        places = [index for index, page in enumerate(pages) if page.page in checks]
+        assert len(places) == 3
+        assert 0 not in places
+        assert len(pages) - 1 not in places
+
+
+def test_raters_have_orders_of_their_own_and_keep_them(part: Study) -> None:
+    assert pages_of(part.page, "Anna") == pages_of(part.page, "Anna")
+    orders = {tuple(page.page for page in pages_of(part.page, f"p{number}0")) for number in range(20)}
+    assert len(orders) == 20
+
+
+def test_either_part_may_come_first(part: Study) -> None:
+    first = Counter(len(pages_of(part.page, f"p{number}")[0].boards) for number in range(40))
+    assert first[1] >= 10
+    assert first[2] >= 10
+
+
+def test_a_name_takes_its_turn_by_its_last_digits() -> None:
+    assert [turn_of("s", name) for name in ("p7", "P-0012", "3")] == [7, 12, 3]
+    # Another alphabet's digits are letters to the page's script.
+    assert turn_of("s", "p٣") > 1000
+    assert turn_of("s", "Anna") != turn_of("t", "Anna")
+
+
+def test_everybody_sees_everything_unless_told_otherwise(run: Path, tmp_path: Path) -> None:
+    study = build_study(tmp_path, run).study
+    assert study.page["sees"] == {"rate": 30, "pairs": 30, "repeats": 3}
+    assert len({page.page for page in pages_of(study.page, "p1")}) == 30 + 30 + 3 + 2
+    for number in (1, 2):
+        lefts = {page.page: page.boards[0] for page in pages_of(study.page, f"p{number}")}
+        others = {page.page: page.boards[0] for page in pages_of(study.page, f"p{number + 1}")}
+        assert all(lefts[pair["page"]] != others[pair["page"]] for pair in study.page["pairs"])
+
+
+def test_where_a_storyboard_stands_in_the_deck_does_not_tell_its_arm(run: Path, tmp_path: Path) -> None:
+    """Were the arms dealt by a rule, the place in the deck and one known storyboard would give all others away."""
+    found = []
+    for index in range(6):
+        study = build_study(tmp_path / str(index), run).study
+        found.append(tuple(arm_of(study, board) for board in study.page["rate"]))
+    assert len(set(found)) == len(found)
+    groups = {tuple(order[at : at + 3]) for order in found for at in (0, 3, 10, 13, 20, 23)}
+    assert len(groups) == 6
+
+
+def test_arms_are_modes_and_strengths_where_a_mode_has_several(tmp_path: Path) -> None:
+    draw_run(tmp_path / "weak", arms=["simple"], lora_scale=0.5, frames=1)
+    draw_run(tmp_path / "strong", arms=["simple"], lora_scale=1.0, frames=1)
+    draw_run(tmp_path / "plain", arms=["baseline"], frames=1)
+    boards = read_storyboards([tmp_path / name for name in ("weak", "strong", "plain")])
+    assert select(boards).arms == ("baseline", "simple, lora 0.5", "simple, lora 1")
+
+
+def test_only_what_every_arm_drew_is_shown_and_the_rest_is_told(tmp_path: Path) -> None:
+    draw_run(tmp_path / "one", arms=["baseline"], stories=["a", "b"], seeds=[1], frames=1)
+    draw_run(tmp_path / "two", arms=["simple"], stories=["a", "c"], seeds=[1], frames=1)
+    draw_run(tmp_path / "long", arms=["simple"], stories=["b"], seeds=[1], frames=2)
+    selection = select(read_storyboards([tmp_path / name for name in ("one", "two", "long")]))
+    assert [unit.place[1] for unit in selection.units] == ["a"]
+    assert selection.left_out == (
+        "b, seed 1, of 'aldar': not as many frames in each arm: baseline has 1 frame, simple has 2 frames",
+        "c, seed 1, of 'aldar': not drawn by baseline",
+    )
+
+
+def test_what_was_drawn_in_another_mode_is_not_shown_as_the_one_that_was_asked_for(tmp_path: Path) -> None:
+    draw_run(tmp_path / "one", arms=["baseline"], seeds=[1], frames=1)
+    draw_run(tmp_path / "two", arms=["reference"], seeds=[1], frames=1, drawn_as="simple")
+    with pytest.raises(UserError, match="no story was drawn by every one of baseline, reference") as caught:
+        select(read_storyboards([tmp_path / "one", tmp_path / "two"]))
+    assert "was asked for as reference and drawn as simple" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"arms": ["simpel"]}, "--arms simpel: no storyboard has that: choose from baseline, reference, simple"),
+        ({"stories": ["z"]}, "--stories z: no storyboard has that: choose from a, b, c, d, e"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_those_there_are(run: Path, choice: dict[str, list[str]], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        select(read_storyboards([run]), **choice)
+    assert str(caught.value) == said
+
+
+def test_a_choice_of_arms_and_stories(run: Path) -> None:
+    selection = select(read_storyboards([run]), ["baseline", "reference"], ["b"])
+    assert selection.arms == ("baseline", "reference")
+    assert {unit.place for unit in selection.units} == {("aldar", "b", 1), ("aldar", "b", 2)}
