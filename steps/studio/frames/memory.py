@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from steps.studio.frames.pipelines import Pipelines
 from steps.studio.frames.setups import Setup
+from steps.studio.memory import free_memory, is_out_of_memory
 
 T = TypeVar("T")
 R = TypeVar("R")
-# What torch's allocator for the CPU says, which is a bare RuntimeError.
-_SAID = ("can't allocate memory", "not enough memory")
 
 
 class NotEnoughMemory(Exception):
@@ -78,21 +76,4 @@ class Memory:
             )
         else:
             raise NotEnoughMemory("not enough memory for one frame at a time")
-        _forget()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory did not suffice, on a GPU or on a CPU."""
-    import torch
-
-    short = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return short or any(words in str(error) for words in _SAID)
-
-
-def _forget() -> None:
-    """Give back what nothing holds any more."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        free_memory()

@@ -20,8 +20,9 @@ from steps.studio.lora.encoding import Encoded, Words
 from steps.studio.lora.metrics import NAME, Metrics, Row
 from steps.studio.lora.objective import Drawn, Lots, Objective, Scaling, batches
 from steps.studio.lora.packing import packed, unpacked
-from steps.studio.lora.pupil import Pupil, free_memory, is_out_of_memory, peak_memory_mb
+from steps.studio.lora.pupil import Pupil
 from steps.studio.lora.reading import UNET_PREFIX, WEIGHTS
+from steps.studio.memory import free_memory, is_out_of_memory, peak_memory_bytes
 
 ITEM = "lora"
 
@@ -157,7 +158,7 @@ class Course:
         self.pupil.advance()
         self.step += 1
         speed = len(examples) / (time.perf_counter() - began)
-        memory = peak_memory_mb(self.pupil.unet.device)
+        memory = peak_memory_bytes(self.pupil.device) / 2**20
         self._metrics.append(
             Row(self.step, loss, self._validation_loss(), rate, norm, round(speed, 3), round(memory, 1))
         )

@@ -28,12 +28,13 @@ from steps.studio.lora.encoding import Cache, Encoder, Words
 from steps.studio.lora.formats import About
 from steps.studio.lora.metrics import NAME, Metrics
 from steps.studio.lora.packing import unpacked
-from steps.studio.lora.pupil import Pupil, free_memory
+from steps.studio.lora.pupil import Pupil
 from steps.studio.lora.reading import UNET_PREFIX, WEIGHTS
 from steps.studio.lora.sampling import Sampler
 from steps.studio.lora.scores import CheckpointScore, SampleScore, best_of
 from steps.studio.lora.settings import LoraSettings
 from steps.studio.lora.trained import BEST, CURVE, SAMPLES, Trained
+from steps.studio.memory import free_memory
 
 SCORES = "scores.json"
 Score = Callable[[Sequence[Image.Image], Sequence[str], Sequence[str]], list[SampleScore]]

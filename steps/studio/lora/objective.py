@@ -135,7 +135,8 @@ class Objective:
 
     def __call__(self, unet: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         """Each image's loss (N,), weighed by its noise level and plain."""
-        device, kind = unet.device, unet.conv_in.weight.dtype
+        # Of one weight: diffusers walks through all modules to say where a model is.
+        device, kind = unet.conv_in.weight.device, unet.conv_in.weight.dtype
         latents, noise = batch.latents.to(device), batch.noise.to(device)
         times = batch.times.to(device)
         noisy = self.scheduler.add_noise(latents, noise, times)

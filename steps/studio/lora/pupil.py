@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-import resource
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from diffusers.optimization import get_scheduler
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
@@ -44,11 +40,13 @@ class Pupil:
     def __init__(self, pipeline: Any, settings: LoraSettings, steps: int, seed: int) -> None:
         self.pipeline = pipeline
         self.unet = pipeline.unet
+        # Kept, for diffusers walks through all modules to say it.
+        self.device: torch.device = self.unet.device
         self.settings = settings
         self.config = lora_config(settings)
         # A process may train again, with another precision.
         AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001 - what accelerate's own tests call
-        on_cpu = self.unet.device.type == "cpu"
+        on_cpu = self.device.type == "cpu"
         kind = precision(settings.precision, on_cpu=on_cpu)
         # A CPU computes in bfloat16 outright: casting back and forth would cost it more than it gains.
         mixed = "bf16" if kind == torch.bfloat16 and not on_cpu else "no"
@@ -134,7 +132,7 @@ class Pupil:
         self.unet.requires_grad_(False)
         self.unet.to(dtype=kind)
         self.unet.train()
-        if self.unet.device.type == "cpu" and kind == torch.bfloat16:
+        if self.device.type == "cpu" and kind == torch.bfloat16:
             # A CPU's own attention has a slow way back in bfloat16, though not in float32.
             use_plain_attention(self.unet)
 
@@ -167,24 +165,3 @@ def precision(wanted: str, *, on_cpu: bool) -> torch.dtype:
         # A CPU without instructions of its own for it is many times slower in bfloat16.
         wanted = BFLOAT16 if not on_cpu or torch.cpu.get_capabilities().get("amx_bf16") else FLOAT32
     return torch.bfloat16 if wanted == BFLOAT16 else torch.float32
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether there was too little memory: of a GPU, or of the machine."""
-    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return known or (isinstance(error, Exception) and should_reduce_batch_size(error))
-
-
-def free_memory() -> None:
-    """Give back what nobody holds any more."""
-    gc.collect()
-    clear_device_cache()
-
-
-def peak_memory_mb(device: torch.device) -> float:
-    """The most memory that was held: of the GPU, or of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Bytes on macOS, KiB elsewhere.
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
