@@ -19,7 +19,8 @@ from runner.calls import Calls, Reply
 from runner.errors import ItemError
 from runner.params import a_path, at_least, param
 from steps.backends import embedded_world
-from steps.backends.embedded_world import FOLDER_HELP, SIDE, World
+from steps.backends.embedded_weights import FOLDER_HELP
+from steps.backends.embedded_world import SIDE, World
 from steps.backends.protocols import Answer, ImageRequest, MadeImage, Question
 from steps.library.pictures import encode_jpeg
 

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from runner import files
 from runner.calls import Calls
 from runner.doctor import Need
 from runner.errors import UserError
 from runner.params import a_path, at_least, one_of, param
+from steps.backends.embedded_weights import FOLDER_HELP, GUIDANCE, STEPS, Weights, needs, unit
 from steps.backends.protocols import Face
 from steps.studio.framing import Shot
 from steps.studio.models import layout, weights
 from steps.studio.squares import cut_square
-
-_PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "insightface", "onnxruntime")
-_FOLDER_HELP = "folder of weights as `callsheet run embedded_models` exports them; null is what ships"
 
 
 @dataclass(frozen=True)
 class EmbeddedDiffusionSettings:
     """How the embedded image model draws."""
 
-    folder: str | None = param(None, help=_FOLDER_HELP, check=a_path)
-    steps: int = param(20, help="sampling steps", check=at_least(1))
-    guidance: float = param(3.0, help="guidance scale", check=at_least(0))
+    folder: str | None = param(None, help=FOLDER_HELP, check=a_path)
+    steps: int = param(STEPS, help="sampling steps", check=at_least(1))
+    guidance: float = param(GUIDANCE, help="guidance scale", check=at_least(0))
     threads: int = param(1, help="processor threads; another number changes the last bits", check=at_least(1))
 
 
@@ -48,11 +42,11 @@ class EmbeddedDiffusion:
     @classmethod
     def needs(cls, settings: EmbeddedDiffusionSettings) -> Iterable[Need]:
         """For `callsheet doctor`."""
-        return _needs(settings.folder)
+        return needs(settings.folder)
 
     def __init__(self, settings: EmbeddedDiffusionSettings, calls: Calls) -> None:  # noqa: ARG002 - computed here
         self._settings = settings
-        self._weights = _Weights(settings.folder)
+        self._weights = Weights(settings.folder)
         self.steps = settings.steps
         self.guidance = settings.guidance
 
@@ -94,7 +88,7 @@ class EmbeddedDiffusion:
 class EmbeddedClipSettings:
     """How pictures are held against texts."""
 
-    folder: str | None = param(None, help=_FOLDER_HELP, check=a_path)
+    folder: str | None = param(None, help=FOLDER_HELP, check=a_path)
     prefix: str = param("", help="put before every scored text")
     threshold: float | None = param(
         None,
@@ -109,11 +103,11 @@ class EmbeddedClip:
     @classmethod
     def needs(cls, settings: EmbeddedClipSettings) -> Iterable[Need]:
         """For `callsheet doctor`."""
-        return _needs(settings.folder)
+        return needs(settings.folder)
 
     def __init__(self, settings: EmbeddedClipSettings, calls: Calls) -> None:  # noqa: ARG002 - computed here
         self._settings = settings
-        self._weights = _Weights(settings.folder)
+        self._weights = Weights(settings.folder)
         self._lock = threading.Lock()
 
     @property
@@ -156,7 +150,7 @@ class EmbeddedClip:
         with self._lock, torch.inference_mode():
             model, _, processor = self._models
             pixels = processor(images=list(images), return_tensors="pt")
-            return _unit(model.get_image_features(**pixels).pooler_output)
+            return unit(model.get_image_features(**pixels).pooler_output)
 
     def texts(self, texts: Sequence[str]) -> Any:
         """See `Clip.texts`. The tokenizer keeps the end token of what it cuts."""
@@ -165,7 +159,7 @@ class EmbeddedClip:
         with self._lock, torch.inference_mode():
             model, tokenizer, _ = self._models
             words = tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
-            return _unit(model.get_text_features(**words).pooler_output)
+            return unit(model.get_text_features(**words).pooler_output)
 
     def tokens(self, text: str) -> int:
         """See `Clip.tokens`."""
@@ -182,7 +176,7 @@ class EmbeddedClip:
 class EmbeddedFacesSettings:
     """Which of the two embedders tells faces apart."""
 
-    folder: str | None = param(None, help=_FOLDER_HELP, check=a_path)
+    folder: str | None = param(None, help=FOLDER_HELP, check=a_path)
     pack: str = param(
         layout.FACE_PACKS[0],
         help="choose: for checkpoints and frames; report: another network, for results only",
@@ -196,11 +190,11 @@ class EmbeddedFaces:
     @classmethod
     def needs(cls, settings: EmbeddedFacesSettings) -> Iterable[Need]:
         """For `callsheet doctor`."""
-        return _needs(settings.folder)
+        return needs(settings.folder)
 
     def __init__(self, settings: EmbeddedFacesSettings, calls: Calls) -> None:  # noqa: ARG002 - computed here
         self._settings = settings
-        self._weights = _Weights(settings.folder)
+        self._weights = Weights(settings.folder)
         self._lock = threading.Lock()
 
     @property
@@ -232,55 +226,6 @@ class EmbeddedFaces:
     @cached_property
     def _app(self) -> Any:
         return weights.load_faces(self._weights.folder, self._settings.pack)
-
-
-def _needs(folder: str | None) -> Iterator[Need]:
-    """The packages, and the weights as they were written."""
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
-    advice = f"{', '.join(missing)} missing: pip install 'callsheet[models]'" if missing else ""
-    yield Need("the packages of the local models", met=not missing, advice=advice)
-    place = Path(folder) if folder else weights.shipped()
-    try:
-        weights.checked(place)
-        yield Need(f"weights {folder or 'as shipped'}", met=True)
-    except UserError as error:
-        yield Need(f"weights {folder or 'as shipped'}", met=False, advice=str(error))
-
-
-class _Weights:
-    """A folder of weights, checked when it is first looked at."""
-
-    def __init__(self, folder: str | None) -> None:
-        self._folder = Path(folder) if folder else weights.shipped()
-        self._lock = threading.Lock()
-        self._checked = False
-
-    @property
-    def folder(self) -> Path:
-        """Raises UserError where a file is missing or is not the manifest's."""
-        with self._lock:
-            if not self._checked:
-                weights.checked(self._folder)
-                self._checked = True
-        return self._folder
-
-    @cached_property
-    def manifest(self) -> Any:
-        return files.read_json(self.folder / layout.MANIFEST)
-
-    def digest(self, *places: str) -> str:
-        """Of the files at or below some places, 12 digits."""
-        rows = [
-            f"{row['path']} {row['sha256']}"
-            for row in self.manifest["files"]
-            if any(row["path"] == place or row["path"].startswith(f"{place}/") for place in places)
-        ]
-        return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:12]
-
-
-def _unit(vectors: Any) -> Any:
-    """Unit length each, as a float32 array."""
-    return (vectors / vectors.norm(dim=-1, keepdim=True)).float().numpy()
 
 
 def _box(values: Any) -> tuple[float, float, float, float]:

@@ -7,7 +7,6 @@ caption that follows from these attributes.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,15 +19,14 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from runner.errors import ItemError, MisconfiguredRun, UserError
+from steps.backends.embedded_weights import GUIDANCE, STEPS, folder_of, missing, unit
 from steps.studio.models import layout, weights
 
-FOLDER_HELP = "folder of weights as `callsheet run embedded_models` exports them; null is what ships"
 SIDE = 64
 """Pixels of the pictures that the models draw."""
 MOST = 96
 """Pixels on the long side of a picture that may be one of theirs: larger ones are judged without models."""
 PACKAGES = ("torch", "diffusers", "transformers")
-STEPS, GUIDANCE = 20, 3.0
 
 # Of how the cosines of held-out drawings with their own captions are spread: below the mean by so much lies one in tens of thousands.
 _DEVIATIONS = 4.0
@@ -38,7 +36,11 @@ _ASIDE = 0.7
 _SALTS = ("", "qa", "qb", "qc", "qd", "qe", "qf", "qg")
 _UNSAID = ("none", "plain")
 _LIGHTS = {"night": "at night"}
-_CODE = (("steps.backends", "embedded_world.py"), ("steps.studio.models", "captions.py"))
+_CODE = (
+    ("steps.backends", "embedded_world.py"),
+    ("steps.backends", "embedded_weights.py"),
+    ("steps.studio.models", "captions.py"),
+)
 # Torch is asked by one thread at a time: it has threads of its own, and modules are not made for two callers.
 _lock = threading.Lock()
 
@@ -62,12 +64,12 @@ class World:
     """The models of one folder. They are loaded when they are first asked for, once a process."""
 
     def __init__(self, folder: str | None = None) -> None:
-        self._folder = Path(folder) if folder else weights.shipped()
+        self._folder = folder_of(folder)
 
     @property
     def is_there(self) -> bool:
         """Whether weights and packages are there; whether the weights are whole is checked when they are loaded."""
-        return (self._folder / layout.MANIFEST).is_file() and not _missing_packages()
+        return (self._folder / layout.MANIFEST).is_file() and not missing(PACKAGES)
 
     @cached_property
     def digest(self) -> str:
@@ -116,9 +118,9 @@ class World:
 
     @property
     def _models(self) -> _Models:
-        if missing := _missing_packages():
+        if gone := missing(PACKAGES):
             raise MisconfiguredRun(
-                f"the embedded models need {', '.join(missing)}: pip install 'callsheet[models]' (CPU: torch==2.13.0 first), or choose "
+                f"the embedded models need {', '.join(gone)}: pip install 'callsheet[models]' (CPU: torch==2.13.0 first), or choose "
                 "another backend: vision=openai, image=replicate"
             )
         return _loaded(self._folder, self.digest)
@@ -154,7 +156,7 @@ class _Models:
 
         with torch.inference_mode():
             words = self._tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
-            return _unit(self._clip.get_text_features(**words).pooler_output)
+            return unit(self._clip.get_text_features(**words).pooler_output)
 
     def draw(self, prompt: str, seed: int) -> Image.Image:
         import torch
@@ -183,7 +185,7 @@ class _Models:
         with torch.inference_mode():
             told = told_values(self._reader(to_tensor(np.stack([np.asarray(one) for one in pictures]))).told)
             pixels = self._processor(images=list(pictures), return_tensors="pt")
-            vectors = _unit(self._clip.get_image_features(**pixels).pooler_output)
+            vectors = unit(self._clip.get_image_features(**pixels).pooler_output)
         captions = self.texts([full_caption(picture_of(values)) for values in told])
         own = (vectors * captions).sum(axis=1)
         return [Seen(values, float(cosine), vector) for values, cosine, vector in zip(told, own, vectors, strict=True)]
@@ -322,16 +324,7 @@ def _loaded(folder: Path, digest: str) -> _Models:  # noqa: ARG001 - other weigh
         raise MisconfiguredRun(f"{error}; or choose another backend: vision=openai, image=replicate") from error
 
 
-def _missing_packages() -> list[str]:
-    return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-
-
 def _fitted(picture: Image.Image) -> Image.Image:
     if picture.size == (SIDE, SIDE):
         return picture
     return ImageOps.fit(picture, (SIDE, SIDE), Image.Resampling.LANCZOS)
-
-
-def _unit(vectors: Any) -> Any:
-    """Unit length each, as a float32 array."""
-    return (vectors / vectors.norm(dim=-1, keepdim=True)).float().numpy()

@@ -416,6 +416,24 @@ def test_what_cannot_be_drawn_apart_or_found_is_told_before_anything_is_drawn(sc
         scene.step(story=str(scene.story), mode="adapter", reference="nobody.png").items()
 
 
+def test_doctor_hears_what_a_storyboard_needs(scene: Scene) -> None:
+    def told(**params: Any) -> list[tuple[str, bool, str]]:
+        needs = DrawStoryboards.needs(StoryboardParams(**params), scene.folder / "data")
+        return [(need.what, need.met, need.advice) for need in needs]
+
+    story, lora = str(scene.story), scene.lora
+    assert told(story=story, mode="baseline", reference="nobody.png") == [(f"story {story}", True, "")]
+    assert told(prompt="a tale", mode=["simple"], lora=lora) == [(f"LoRA {lora}", True, "")]
+    assert told(story=["A tale of two.", "gone.yaml"], mode="baseline")[0][:2] == ("story gone.yaml", False)
+    missing, reference = told(prompt="{who}", mode=["baseline", "reference"], reference="nobody.png")
+    assert missing[:2] == ("LoRA", False)
+    assert "not allowed with mode=reference: give a LoRA's folder" in missing[2]
+    assert reference[:2] == ("reference nobody.png", False)
+    assert told(prompt="{who}", mode="adapter", reference="training")[0][1] is False
+    train_on(scene.folder / "data")
+    assert told(prompt="{who}", mode="adapter", reference="training") == [("reference training", True, "")]
+
+
 def test_what_is_scored_never_says_the_trigger_also_where_a_scene_spells_it_out(scene: Scene) -> None:
     path = scene.folder / "named.yaml"
     path.write_text(
@@ -505,6 +523,7 @@ def test_without_training_images_the_adapters_face_is_that_of_a_plain_first_fram
 def test_a_reference_that_cannot_be_used_stops_the_run(scene: Scene, wanted: str, said: str) -> None:
     scene.faces.elsewhere = ()
     coloured(9).save(scene.folder / "nobody.png")
+    train_on(scene.folder / "data")
     reference = wanted if wanted == "training" else str(scene.folder / wanted)
     with pytest.raises(MisconfiguredRun, match=said):
         scene.run(mode="adapter", reference=reference)
