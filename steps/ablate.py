@@ -22,7 +22,7 @@ from steps.library.preregistrations import Preregistration, read_preregistration
 from steps.library.storyboards import DrawnStoryboard, read_storyboards
 from steps.measures.faces import SEVERAL_FACES
 from steps.measuring import Measurer
-from steps.people import People, asked
+from steps.people import Told, asked
 
 RESULTS, TEXT, FRAMES, TABLE = "results.json", "results.md", "frames.csv", "table.tex"
 FORMAT = 1
@@ -212,7 +212,7 @@ class Ablate:
         images = [path for frame in board.frames for path in (frame.file, frame.first_file)]
         return (self._recogniser.identity, about, scores, images, board.reference, *measurer.depends_on)
 
-    def _evidence(self, arms: Mapping[str, Sequence[MeasuredBoard]], people: People | None) -> Evidence:
+    def _evidence(self, arms: Mapping[str, Sequence[MeasuredBoard]], people: Told | None) -> Evidence:
         boards = [board for those in arms.values() for board in those]
         frames = [frame for board in boards for frame in board.frames]
         return Evidence(
@@ -258,7 +258,7 @@ class Ablate:
         )
 
     def _document(
-        self, account: Account, arms: Mapping[str, Sequence[MeasuredBoard]], people: People | None
+        self, account: Account, arms: Mapping[str, Sequence[MeasuredBoard]], people: Told | None
     ) -> dict[str, Any]:
         findings = account.findings
         return {

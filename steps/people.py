@@ -7,30 +7,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.report_parts import counted
 from steps.ablation_text import bullets, table
-from steps.measures.preferences import Choice, Preferences, bradley_terry, choice_steadiness
-from steps.measures.ratings import (
-    CANT_TELL,
-    Agreement,
-    Opinion,
-    Rating,
-    Recognition,
-    Share,
-    Verdict,
-    agreement,
-    few_raters,
-    mean_opinion,
-    recognition,
-)
-from steps.study.answers import Answers, RaterRow, read_answers
+from steps.measures.people import Answers, People, people
+from steps.measures.preferences import Choice, Preferences
+from steps.measures.ratings import CANT_TELL, Check, Opinion, Rating, Recognition, Steadiness, Verdict
+from steps.study.answers import Answers as GivenAnswers
+from steps.study.answers import RaterRow, read_answers
 
 BEST_FIRST = ("reference", "simple", "adapter", "baseline")
 """The documents promise 4.0 of 5 of the best mode: of these the first that was shown."""
 
 
 @dataclass(frozen=True)
-class People:
-    """What people said.
+class Told:
+    """What people said, as an ablation tells it.
 
     Attributes:
         paragraphs: Markdown.
@@ -43,7 +34,7 @@ class People:
     opinion: tuple[float, int] | None
 
 
-def asked(folder: str | None, *, leave_out_failed: bool = False) -> People | None:
+def asked(folder: str | None, *, leave_out_failed: bool = False) -> Told | None:
     """The answers of a study.
 
     Args:
@@ -55,43 +46,33 @@ def asked(folder: str | None, *, leave_out_failed: bool = False) -> People | Non
     """
     if folder is None:
         return None
-    answers = read_answers(Path(folder))
-    failed = [each.rater for each in answers.raters if each.checks_failed]
-    out = set(failed if leave_out_failed else ())
-    opinions = mean_opinion(
-        Rating(row.rater, _shown(row), row.arm, row.value) for row in answers.quality if row.rater not in out
-    )
-    seen = recognition(
-        Verdict(row.rater, _shown(row), row.arm, CANT_TELL if row.value == "cant_tell" else row.value)
-        for row in answers.identity
-        if row.rater not in out
-    )
-    agreed = agreement(
-        Rating(row.rater, _shown(row), row.arm, row.value) for row in answers.quality if row.rater not in out
-    )
-    choices = [_choice(row) for row in answers.pairs if row.rater not in out]
-    preferred, steady = bradley_terry(choices), choice_steadiness(choices)
-    document = {
-        "study": answers.study,
-        "raters": [asdict(each) for each in answers.raters],
-        "failed_attention_checks": failed,
-        "left_out": sorted(out),
-        "opinion": {each.arm: asdict(each) for each in opinions},
-        "recognition": {each.arm: asdict(each) for each in seen},
-        "agreement": asdict(agreed),
-        "preferences": asdict(preferred),
-        "steadiness": asdict(steady),
-    }
-    number = len({each.rater for each in answers.raters} - out)
+    given = read_answers(Path(folder))
+    found = people(_answers(given), exclude_failed=leave_out_failed)
     told = [
-        few_raters(number),
-        f"{number} people answered the study '{answers.study}', blind and in random order.",
-        *_attention(answers.raters, failed, out),
-        *_opinions(opinions, seen, agreed),
-        *_preferences(preferred, answers),
-        _steadiness(steady.equal, steady.repeats),
+        f"{counted(len(found.raters), 'rater')} of the study '{given.study}' saw frames blind and in random order.",
+        bullets([*found.notes, *_remarks(given.raters)]),
+        *_opinions(found),
+        *_preferences(found.preferences, given.choice),
+        _steadiness(found.steady_choices),
     ]
-    return People([text for text in told if text], document, _best(opinions))
+    document = {"study": given.study, "answers": [asdict(each) for each in given.raters], **asdict(found)}
+    return Told([text for text in told if text], document, _best(found.opinions))
+
+
+def _answers(given: GivenAnswers) -> Answers:
+    return Answers(
+        ratings=tuple(Rating(row.rater, _shown(row), row.arm, row.value) for row in given.quality),
+        verdicts=tuple(
+            Verdict(row.rater, _shown(row), row.arm, CANT_TELL if row.value == "cant_tell" else row.value)
+            for row in given.identity
+        ),
+        choices=tuple(_choice(row) for row in given.pairs),
+        checks=tuple(
+            Check(row.rater, passed)
+            for row in given.raters
+            for passed in (True,) * row.checks_passed + (False,) * row.checks_failed
+        ),
+    )
 
 
 def _shown(row: Any) -> str:
@@ -111,41 +92,33 @@ def _best(opinions: Sequence[Opinion]) -> tuple[float, int] | None:
     return None if best is None else (best.mean, best.raters)
 
 
-def _attention(raters: Sequence[RaterRow], failed: Sequence[str], out: set[str]) -> Iterator[str]:
-    unfinished = [each.rater for each in raters if not each.complete]
-    said = []
-    if failed:
-        became = "they are left out" if out else "their answers count"
-        said.append(f"{len(failed)} failed an attention check ({', '.join(failed)}): {became}")
-    if unfinished:
-        said.append(f"{len(unfinished)} did not finish ({', '.join(unfinished)}): what they answered counts")
+def _remarks(raters: Sequence[RaterRow]) -> Iterator[str]:
+    if unfinished := [each.rater for each in raters if not each.complete]:
+        yield f"{len(unfinished)} did not finish ({', '.join(unfinished)}): what they answered counts."
     if hasty := sum(each.hasty for each in raters):
-        said.append(f"{hasty} answers came faster than anybody could look: they count")
-    if said:
-        yield bullets(said)
+        yield f"{hasty} answers came faster than anybody could look: they count."
 
 
-def _opinions(opinions: Sequence[Opinion], seen: Sequence[Recognition], agreed: Agreement) -> Iterator[str]:
-    if not opinions:
+def _opinions(found: People) -> Iterator[str]:
+    if not found.opinions:
         return
-    by_arm = {each.arm: each for each in seen}
+    by_arm = {each.arm: each for each in found.recognition}
     yield table(
         ["arm", "quality, 1 to 5", "answers", '"is this the character?" yes', "no", "can't tell"],
         [
             [each.arm, _score(each), str(each.n), *(_shares(by_arm[each.arm]) if each.arm in by_arm else ("-",) * 3)]
-            for each in opinions
+            for each in found.opinions
         ],
     )
-    if agreed.alpha is None:
-        yield f"Krippendorff's alpha (ordinal): {agreed.note}."
-    else:
+    agreed = found.agreement
+    if agreed.alpha is not None:
         yield f"Krippendorff's alpha (ordinal) over the quality ratings: {agreed.alpha:.2f}{_between(agreed.low, agreed.high)}."
 
 
-def _preferences(preferred: Preferences, answers: Answers) -> Iterator[str]:
+def _preferences(preferred: Preferences, asked_for: str) -> Iterator[str]:
     if not preferred.choices:
         return
-    yield f"Which of two shows the story {answers.choice}: {preferred.choices} choices, strengths by Bradley and Terry."
+    yield f"Which of two is {asked_for}: {counted(preferred.choices, 'choice')}, strengths by Bradley and Terry."
     yield table(
         ["arm", "strength (logits)", "preferred over an average arm", "won", "lost", "neither"],
         [
@@ -160,14 +133,12 @@ def _preferences(preferred: Preferences, answers: Answers) -> Iterator[str]:
             for each in preferred.arms
         ],
     )
-    if preferred.note:
-        yield f"{preferred.note}."
 
 
-def _steadiness(equal: Share | None, repeats: int) -> str:
-    if equal is None:
+def _steadiness(steady: Steadiness) -> str:
+    if steady.equal is None:
         return ""
-    return f"Pairs that were shown again with sides swapped: {equal.count} of {repeats} were decided as before."
+    return f"Pairs that were shown again with sides swapped: {steady.equal.count} of {steady.repeats} were decided as before."
 
 
 def _score(opinion: Opinion) -> str:
