@@ -20,6 +20,8 @@ from steps.library.raw_images import SUFFIXES, shown
 from steps.measures.faces import LEAST_RANGE, LEAST_TRUTH, Character, FrameFaces, Scale, StoryboardLikeness, unit
 
 _FRAME = re.compile(r"frame_\d+", re.IGNORECASE)
+_OF_STORYBOARDS = frozenset({"attempts", "contact_sheet.png", "manifest.json", "metadata.json", "reference.png"})
+"""What lies beside the frames of a storyboard, and is expected there."""
 _DIGITS = re.compile(r"(\d+)")
 _BEYOND = 0.1
 """Share of a face's box beyond the image from which on the face is said to be cut by the border."""
@@ -34,7 +36,7 @@ class ImageSet:
     Attributes:
         name: The folder's, for people.
         images: In natural order: frame_2 before frame_10.
-        others: Names of what else lies there.
+        others: Names of what else lies there, but for what a storyboard has beside its frames.
     """
 
     name: str
@@ -259,7 +261,8 @@ def _listed(folder: Path) -> ImageSet:
     images = [each for each in inside if each.suffix.lower() in SUFFIXES and files.is_file(each)]
     frames = [each for each in images if _FRAME.fullmatch(each.stem)]
     kept = frames or images
-    others = tuple(shown(each.name) for each in inside if each not in kept)
+    expected = _OF_STORYBOARDS if frames else ()
+    others = tuple(shown(each.name) for each in inside if each not in kept and each.name not in expected)
     return ImageSet(shown(folder.name or folder.resolve().name), tuple(kept), others)
 
 

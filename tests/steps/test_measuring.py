@@ -105,10 +105,11 @@ def test_a_folder_is_one_set_whatever_lies_beside_the_images(tmp_path: Path) -> 
 
 
 def test_of_a_storyboard_only_its_frames_count(tmp_path: Path) -> None:
-    folder = paint(tmp_path / "fair-simple-0", frame_1=HERO, frame_2=HERO, contact_sheet=TWO, reference=HERO)
+    folder = paint(tmp_path / "fair-simple-0", frame_1=HERO, frame_2=HERO, contact_sheet=TWO, poster=TWO)
     (only,), _ = image_sets(folder)
     assert [path.name for path in only.images] == ["frame_1.png", "frame_2.png"]
-    assert only.others == ("contact_sheet.png", "reference.png")
+    # Nobody needs to be told of a storyboard's own contact sheet.
+    assert only.others == ("poster.png",)
 
 
 def test_a_folder_of_folders_is_a_set_each_links_too(tmp_path: Path) -> None:
