@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,20 +19,10 @@ from runner.report_parts import write_part
 from runner.step import Item, Outcome, Results, StepContext
 from steps import captioning
 from steps.backends.protocols import Vision
-from steps.caption_report import (
-    CAPTIONED,
-    FAILED,
-    KEPT,
-    REFUSED,
-    Row,
-    Summary,
-    contact_sheets,
-    document,
-    read_truth,
-    report,
-)
+from steps.caption_report import contact_sheets, report
+from steps.caption_results import CAPTIONED, FAILED, KEPT, REFUSED, Row, Summary, document, read_truth, refusals
 from steps.captioning import PARTS, Wording
-from steps.library import caption_exports, captions, layout, pictures, raw_images
+from steps.library import caption_exports, captions, pictures, raw_images
 from steps.library.captions import Captioned, TrainingSet
 from steps.library.raw_images import NEAR, Found, RawImage, Twin
 
@@ -39,7 +30,6 @@ RESULTS = "results.json"
 REFUSALS = "refused.txt"
 ASKED = "asked.jsonl"
 IMAGEFOLDER, KOHYA = "imagefolder", "kohya"
-LOCK = f"{layout.OWN}/captions/lock"
 _BUSY_PAUSE_SECONDS = 0.5
 
 
@@ -148,6 +138,8 @@ class Caption:
         self._asked: dict[str, Written] = {}
         self._truth: Mapping[str, str] = {}
         self._held = contextlib.ExitStack()
+        self._holding_out = threading.Lock()
+        self._planned: Mapping[str, str] | None = None
 
     def items(self) -> Sequence[Item[RawImage]]:
         """One item an image that stands for itself, named by its content; and one each that can't be opened.
@@ -166,6 +158,8 @@ class Caption:
         drop = self._params.drop_near
         self._twins = raw_images.twins(good, self._params.near, settled, drop=drop)
         left_out = {twin.image.id for twin in self._twins if twin.kind != NEAR or drop} - settled
+        coming = {image.id for image in good} - left_out
+        self._planned = self._parts_of({*coming, *(one.id for one in self._set.captioned())})
         return [self._item(image, image.id in settled) for image in self._found.images if image.id not in left_out]
 
     def process(self, image: RawImage) -> Written:
@@ -174,6 +168,7 @@ class Caption:
             raise ItemError(image.problem)
         where = self._set.caption_of(image.id)
         if where.exists():
+            self._hold_out()
             self._add(image, None)
             if image.id in self._asked:
                 # Perhaps the run was cut off before it could say so.
@@ -183,6 +178,7 @@ class Caption:
         written = self._asked.get(image.id) or self._ask(image, picture)
         # A disk that fails for one file fails for the next: each would be paid for, and lost.
         with _stopping_where_the_disk_fails():
+            self._hold_out()
             # The caption last: what has one is complete.
             self._set.add_image(image.id, picture)
             self._set.add_caption(image.id, written.text)
@@ -203,6 +199,8 @@ class Caption:
     def finish(self, results: Results[Written]) -> None:
         """Make sure that every answer is in the set, then write the split, the exports, results.json and the report's part."""
         outcomes = {outcome.key: outcome for outcome in results}
+        if any(outcome.result is not None for outcome in outcomes.values()):
+            self._hold_out()
         for image in self._found.images:
             if image.id in outcomes and (written := outcomes[image.id].result) is not None:
                 self._add(image, written.text)
@@ -211,8 +209,7 @@ class Caption:
         self._export(whole, parts)
         self._asked = self._asked_before()
         rows = [self._row(image, outcomes[image.id]) for image in self._found.images if image.id in outcomes]
-        refused = [name for row in rows if row.status == REFUSED for name in row.names]
-        files.write_text(self._context.out / REFUSALS, "".join(f"{self._raw / name}\n" for name in refused))
+        files.write_text(self._context.out / REFUSALS, refusals(rows))
         summary = self._summary(rows, whole, parts)
         files.write_json(self._context.out / RESULTS, document(summary))
         sheets = contact_sheets(rows, self._context.out)
@@ -227,10 +224,10 @@ class Caption:
         """Wait until nobody else adds to the set, and take away what a killed write has left in it."""
         while True:
             try:
-                self._held.enter_context(files.locked(self._context.data / LOCK, "busy"))
+                self._held.enter_context(self._set.locked("busy", self._split))
                 break
             except UserError:
-                self._context.log.info("%s: another run adds captions to this library: waiting", self._context.label)
+                self._context.log.info("%s: another run adds captions to this set: waiting", self._context.label)
                 self._context.stop.sleep(_BUSY_PAUSE_SECONDS)
         for folder in (self._set.images, self._set.captions, self._split.parent):
             files.sweep_temporaries(folder, deep=False)
@@ -288,14 +285,28 @@ class Caption:
             found[id_] = Written(**row)
         return found
 
-    def _assign(self, whole: Sequence[Captioned]) -> Mapping[str, str]:
-        """Say what is held out, before anybody trains; returns the parts of the images that are there."""
-        before = captions.read_split(self._split)
-        ids = [one.id for one in whole]
+    def _parts_of(self, ids: Iterable[str]) -> dict[str, str]:
+        """TRAIN or HOLDOUT of each image; what the split says already stays."""
         alike = {twin.image.id: twin.of.id for twin in self._twins}
-        parts = captions.split_of(ids, before, self._params.holdout, alike)
-        if ids and {**before, **parts} != before:
+        return captions.split_of(ids, captions.read_split(self._split), self._params.holdout, alike)
+
+    def _hold_out(self) -> None:
+        """Say what is held out of all that is to come, before the first of it is there: a run that stops at any moment leaves a whole split."""
+        with self._holding_out:
+            if self._planned is not None:
+                self._write_split(self._planned)
+                self._planned = None
+
+    def _write_split(self, parts: Mapping[str, str]) -> None:
+        before = captions.read_split(self._split)
+        if {**before, **parts} != before:
             captions.write_split(self._split, {**before, **parts})
+
+    def _assign(self, whole: Sequence[Captioned]) -> Mapping[str, str]:
+        """Say it of what others have put there too, and hold one out if all that were to be were refused; returns the parts of what is there."""
+        parts = self._parts_of(one.id for one in whole)
+        if parts:
+            self._write_split(parts)
         return parts
 
     def _export(self, whole: Sequence[Captioned], parts: Mapping[str, str]) -> None:
@@ -306,21 +317,25 @@ class Caption:
             caption_exports.kohya(out / KOHYA, whole, parts, repeats=params.repeats, trigger=params.trigger)
 
     def _row(self, image: RawImage, outcome: Outcome[Written]) -> Row:
-        names = (image.name, *image.copies)
+        names, paths = (image.name, *image.copies), (image.path, *image.others)
         if outcome.result is None:
             status = REFUSED if outcome.refused else FAILED
-            return Row(image.id, image.path, names, status, error=outcome.error, usd=outcome.usd)
+            return Row(image.id, paths, names, status, error=outcome.error, usd=outcome.usd)
+        here = image.id in self._asked
         saved = self._asked.get(image.id, outcome.result)
+        usd = max(outcome.usd, saved.usd if here else 0.0)
         return Row(
-            *(image.id, image.path, names, KEPT if saved.kept else CAPTIONED),
+            *(image.id, paths, names, KEPT if saved.kept else CAPTIONED),
             # Edited by a person since, it is what the file says.
             text=self._texts.get(image.id, outcome.result.text),
             image=self._set.image_of(image.id),
-            usd=max(outcome.usd, saved.usd if image.id in self._asked else 0.0),
+            usd=usd,
+            usd_when_asked=None if saved.kept else max(usd, saved.usd),
             seconds=saved.seconds,
             model=saved.model,
             framed=saved.framed,
             shortened=saved.shortened,
+            from_cache=not (here or saved.kept),
         )
 
     def _summary(self, rows: Sequence[Row], whole: Sequence[Captioned], parts: Mapping[str, str]) -> Summary:

@@ -5,6 +5,7 @@ data/images/ID.jpg|png|webp · data/captions/ID.txt · data/split.json
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import uuid
@@ -17,6 +18,7 @@ from PIL import Image, ImageOps
 
 from runner import files
 from runner.errors import UserError
+from steps.library.layout import OWN
 from steps.library.pictures import FORMATS, SUFFIXES, Picture
 
 IMAGES, CAPTIONS, SPLIT = "images", "captions", "split.json"
@@ -93,6 +95,19 @@ class TrainingSet:
 
     images: Path
     captions: Path
+
+    @contextlib.contextmanager
+    def locked(self, busy: str, *beside: Path) -> Iterator[None]:
+        """Hold what is written, links followed: the two folders, and files `beside`. Another library may name the same ones.
+
+        Raises:
+            UserError: Somebody else holds one of them; `busy` says what that means.
+        """
+        written = {path.resolve() for path in (self.images, self.captions, *beside)}
+        with contextlib.ExitStack() as held:
+            for path in sorted(written):
+                held.enter_context(files.locked(path.parent / OWN / CAPTIONS / f"{path.name}.lock", busy))
+            yield
 
     def image_of(self, id_: str) -> Path | None:
         """The image file of an id, if there is one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -43,7 +44,8 @@ class RawImage:
         look: Its perceptual hash (DCT, 64 bits).
         tones: Its colours when it is 8 x 8 pixels small, RGB.
         problem: Why it can't be opened.
-        copies: Names of other files with the same bytes.
+        others: Other files with the same bytes.
+        copies: Their names.
     """
 
     id: str
@@ -54,6 +56,7 @@ class RawImage:
     look: int = 0
     tones: bytes = b""
     problem: str | None = None
+    others: tuple[Path, ...] = ()
     copies: tuple[str, ...] = ()
 
 
@@ -212,7 +215,7 @@ def _without_copies(images: Sequence[RawImage]) -> list[RawImage]:
     for image in images:
         first = kept.setdefault(image.id, image)
         if first is not image:
-            kept[image.id] = replace(first, copies=(*first.copies, image.name))
+            kept[image.id] = replace(first, others=(*first.others, image.path), copies=(*first.copies, image.name))
     return list(kept.values())
 
 
@@ -226,3 +229,15 @@ def shown(text: str) -> str:
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
     )
+
+
+def quoted(path: Path) -> str:
+    """A path as one word on one line for bash and zsh: what can't be printed, or is not UTF-8, is told byte by byte."""
+    if (text := str(path)).isprintable():
+        return shlex.quote(text)
+    return "$'" + "".join(_octal(byte) for byte in os.fsencode(path)) + "'"
+
+
+def _octal(byte: int) -> str:
+    plain = 0x20 <= byte < 0x7F and chr(byte) not in "'\\"
+    return chr(byte) if plain else f"\\{byte:03o}"

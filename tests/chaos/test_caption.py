@@ -25,7 +25,7 @@ IMAGES = 5
 WORKERS = 4
 MOMENTS = 12
 # What differs between two runs that ended alike: money and time, and that a cut-off answer was found on disk.
-COSTS = ("usd_per_image", "seconds_per_image")
+COSTS = ("usd", "usd_per_image", "seconds_per_image")
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Captioning(Case):
     def state(self) -> dict[str, Any]:
         found = snapshot(self.scene)
         for run in found["runs"]:
-            run[5]["caption/results.json"]["cost"] = None
+            run[5]["caption/results.json"] |= dict.fromkeys(COSTS)
         # A caption that was there when the run went on is remembered as such.
         return {name: value for name, value in found.items() if name != "answers"}
 

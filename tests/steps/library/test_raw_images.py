@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -107,3 +110,23 @@ def test_looking_stops_when_the_run_does(tmp_path: Path) -> None:
 
 def test_a_shown_name_is_one_line_of_text() -> None:
     assert raw_images.shown("a\nb\udce9\x1b[0m Ә.png") == "a\\nb\\udce9\\x1b[0m Ә.png"
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("plain.png", "plain.png"),
+        ("it's $HOME.png", """'it'"'"'s $HOME.png'"""),
+        ("back\\slash\n'.png", "$'back\\134slash\\012\\047.png'"),
+        (os.fsdecode(b"latin-\xe9"), "$'latin-\\351'"),
+        ("Көсе.png", "Көсе.png"),
+        ("К\t", "$'\\320\\232\\011'"),
+    ],
+)
+def test_a_path_is_one_word_on_one_line(name: str, word: str) -> None:
+    found = raw_images.quoted(Path(name))
+    assert found in (word, f"'{word}'")
+    assert found.isprintable()
+    if (bash := shutil.which("bash")) is not None:
+        said = subprocess.run([bash, "-c", f"printf %s {found}"], capture_output=True, check=True).stdout
+        assert said == os.fsencode(name)
