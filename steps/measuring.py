@@ -25,6 +25,8 @@ _OF_STORYBOARDS = frozenset({"attempts", "contact_sheet.png", "manifest.json", "
 _DIGITS = re.compile(r"(\d+)")
 _BEYOND = 0.1
 """Share of a face's box beyond the image from which on the face is said to be cut by the border."""
+_SLIVER = 50
+"""An image so many times as long as wide holds no face; fitted into a detector's square it would have no pixel left."""
 _NAMED = 5
 """Names that a sentence lists; of more it says how many."""
 
@@ -239,7 +241,7 @@ def look(recogniser: Faces, path: Path) -> Portrait:
     except OSError as error:
         raise ItemError(f"{shown(path.name)} can't be read: {error.strerror}") from error
     image = picture.image
-    found = recogniser.find(image)
+    found = recogniser.find(image) if max(image.size) <= _SLIVER * min(image.size) else []
     best = found[0] if found else None
     return Portrait(
         name=shown(path.name),

@@ -282,6 +282,13 @@ def test_a_rotated_photograph_is_looked_at_upright(tmp_path: Path) -> None:
     assert look(Known(), tmp_path / "turned.png").faces == 1
 
 
+def test_a_sliver_of_an_image_shows_nobody(tmp_path: Path) -> None:
+    known = Known()
+    Image.new("RGB", (1, 3000), HERO).save(tmp_path / "sliver.png")
+    assert look(known, tmp_path / "sliver.png").faces == 0
+    assert known.asked == []
+
+
 def test_many_frames_are_counted_rather_than_listed() -> None:
     assert frames_named([3]) == "frame 3"
     assert frames_named([3, 4]) == "frames 3, 4"
