@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.library import make_library
+from tests.steps.study.boards import draw_run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,6 +53,12 @@ def test_a_wheel_brings_its_recipes_and_settings(installed: Path, tmp_path: Path
     make_library(tmp_path / "data")
     assert "3 of 3 done" in python(installed, tmp_path, "-m", "runner", "run", "validate_base_images")
     assert (tmp_path / "outputs/validate_base_images/latest/report.html").is_file()
+
+
+def test_a_wheel_brings_the_page_that_raters_open(installed: Path, tmp_path: Path) -> None:
+    draw_run(tmp_path / "run", frames=1, size=(16, 16))
+    assert "Hand out: " in python(installed, tmp_path, "-m", "runner", "study", "build", "run")
+    assert "I agree: begin" in (tmp_path / "outputs/studies/study/study/index.html").read_text("utf-8")
 
 
 def test_nothing_of_the_tests_travels(installed: Path) -> None:
