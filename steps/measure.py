@@ -15,7 +15,7 @@ from runner.report_parts import write_part
 from runner.step import Item, Results, StepContext
 from steps.backends.protocols import Faces
 from steps.measure_report import Account, MeasuredSet, SeenFrame, document, report, table
-from steps.measuring import ImageSet, Measurer, image_sets
+from steps.measuring import ImageSet, Measurer, image_sets, numbering
 
 RESULTS, FRAMES = "results.json", "frames.csv"
 METADATA = "metadata.json"
@@ -90,6 +90,7 @@ class Measure:
         self._sets = {each.name: each for each in sets}
         self._notes = [f"{name} holds no image: it is left out" for name in empty]
         self._notes += [note for each in sets if (note := _left_out(each))]
+        self._notes += [f"{each.name}: {note}" for each in sets if (note := numbering(each.images))]
         self._notes += [note for each in sets if (note := self._flattered(each))]
         return [Item(each.name, each, (*self._of_files(each), *measurer.depends_on)) for each in sets]
 

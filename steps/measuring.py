@@ -28,7 +28,7 @@ _BEYOND = 0.1
 _SLIVER = 50
 """An image so many times as long as wide holds no face; fitted into a detector's square it would have no pixel left."""
 _NAMED = 5
-"""Names that a sentence lists; of more it says how many."""
+"""Names or sentences that a sentence lists; of more it says how many."""
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,10 @@ class Measurer:
     def _found(self) -> _Known:
         true, notes = _gallery(self._recogniser, self._references, "reference")
         if not true:
+            some = "; ".join(notes[:_NAMED]) + (f"; and {len(notes) - _NAMED} more" if len(notes) > _NAMED else "")
             raise MisconfiguredRun(
-                f"{self._references.images[0].parent}: no reference shows a face ({'; '.join(notes)}): give images of the character "
-                "with the face clearly seen, or another recogniser"
+                f"{self._references.images[0].parent}: no reference shows a face ({some}): give images of the character with the face "
+                "clearly seen, or another recogniser"
             )
         others: list[Portrait] = []
         if self._impostors is not None:
@@ -228,6 +229,16 @@ def images_of(folder: Path) -> ImageSet:
     if not found.images:
         raise UserError(f"{folder}: no image there: it takes {', '.join(SUFFIXES)}")
     return found
+
+
+def numbering(images: Sequence[Path]) -> str:
+    """A sentence where files called frame_1, frame_2 ... don't have each number once, or nothing: the first is taken as frame 1."""
+    numbers = [int(_DIGITS.findall(each.stem)[0]) for each in images if _FRAME.fullmatch(each.stem)]
+    first = min(numbers, default=1)
+    whole = first <= 1 and numbers == list(range(first, first + len(numbers)))
+    if whole:
+        return ""
+    return f"its files do not have each number from frame_1 on once: {shown(images[0].name)} is taken as frame 1, the next as frame 2"
 
 
 def look(recogniser: Faces, path: Path) -> Portrait:

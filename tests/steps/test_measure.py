@@ -16,6 +16,7 @@ from PIL import Image
 
 from runner.cli import main
 from runner.ledger import Ledger
+from runner.recipe import compose, locate
 from steps.backends.embedded_models import EmbeddedFaces, EmbeddedFacesSettings
 from steps.studio.models import domain
 from steps.studio.world import Shot
@@ -201,6 +202,7 @@ def test_what_lies_beside_the_frames_is_named_and_a_broken_frame_fails_its_set(p
     broken = place.folder / "sets/bad/frame_2.png"
     broken.write_bytes(broken.read_bytes()[:200])
     (place.folder / "sets/empty").mkdir()
+    (place.folder / "sets/good/frame_2.png").rename(place.folder / "sets/good/frame_3.png")
     portrait(3, 9).save(place.folder / "references/frame_9.png")
     domain.empty_place("test", 3).save(place.folder / "references/nobody.png")
     assert place.run("frames=sets", "references=references") == 1
@@ -210,6 +212,7 @@ def test_what_lies_beside_the_frames_is_named_and_a_broken_frame_fails_its_set(p
     assert "frame_2.png is cut off or corrupt" in found["failed"][0]["error"]
     assert "empty holds no image: it is left out" in found["notes"]
     assert "good: no frames, so left out: notes.txt" in found["notes"]
+    assert any(note.startswith("good: its files do not have each number") for note in found["notes"])
     # Where references are called frame_1, frame_2 ..., only those are.
     assert not any("nobody" in note for note in found["notes"])
     assert place.part["warnings"] == found["notes"]
@@ -270,6 +273,13 @@ def test_a_recogniser_that_chose_the_frames_is_told(place: Place) -> None:
         (place.folder / "frames/metadata.json").write_text(nonsense)
         assert place.run(*GIVEN) == 0
         assert not any("flatter" in note for note in place.part["warnings"])
+
+
+@pytest.mark.parametrize("profile", ["embedded", "cloud", "gpu"])
+def test_no_profile_measures_with_what_it_chooses_with(profile: str) -> None:
+    composed = compose(locate("measure_face_consistency"), ["frames=x", "references=y", f"profile={profile}"])
+    measures, chooses = composed["recogniser"], composed["face"]
+    assert (measures.backend, measures.get("pack")) != (chooses.backend, chooses.get("pack"))
 
 
 def test_doctor_says_what_is_missing(place: Place) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from runner.errors import ItemError, MisconfiguredRun, UserError
 from steps.backends.protocols import Face
-from steps.measuring import Measurer, frames_named, image_sets, images_of, look, natural
+from steps.measuring import Measurer, frames_named, image_sets, images_of, look, natural, numbering
 
 HERO, ALIKE, OTHER, NOBODY, TWO, LEAVING = "red", "orange", "blue", "white", "green", "purple"
 BOX = (4.0, 4.0, 12.0, 12.0)
@@ -280,6 +280,23 @@ def test_a_rotated_photograph_is_looked_at_upright(tmp_path: Path) -> None:
     exif[0x0112] = 3
     image.save(tmp_path / "turned.png", exif=exif)
     assert look(Known(), tmp_path / "turned.png").faces == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "whole"),
+    [
+        (["frame_1.png", "frame_2.png"], True),
+        (["frame_0.png", "frame_1.png"], True),
+        (["b7.png", "b9.png"], True),
+        (["frame_2.png", "frame_3.png"], False),
+        (["frame_1.png", "frame_3.png"], False),
+        (["frame_1.jpg", "frame_1.png", "frame_2.png"], False),
+    ],
+)
+def test_frames_that_are_not_there_are_told(names: list[str], whole: bool) -> None:
+    said = numbering([Path(name) for name in names])
+    assert (said == "") is whole
+    assert whole or f"{names[0]} is taken as frame 1" in said
 
 
 def test_a_sliver_of_an_image_shows_nobody(tmp_path: Path) -> None:
