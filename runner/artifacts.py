@@ -107,6 +107,7 @@ class Artifacts:
 
         Raises:
             Interrupted: The run stops while another process makes it.
+            RuntimeError: This thread makes another one already (`Claims.wait_for`).
         """
         key = fingerprint([step, version, *depends_on], self._hashes)
         claims = self._ledger.claims
@@ -120,6 +121,18 @@ class Artifacts:
             yield artifact
         finally:
             claims.release(key, inner=True)
+
+    def shared(self, step: str, version: int, depends_on: Sequence[Any]) -> Path:
+        """A folder that many fill at once, each file whole by itself. Nobody waits for it, so that it may be asked for while one is made.
+
+        Args:
+            step: The kind, for example "encoded".
+            version: Of the code that fills it.
+            depends_on: As `making`.
+        """
+        folder = self._root / step / fingerprint([step, version, *depends_on], self._hashes)
+        files.make_folder(folder)
+        return folder
 
 
 def link(artifact: Artifact, place: Path) -> None:

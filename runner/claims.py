@@ -20,6 +20,12 @@ POLL_SECONDS = 0.05
 BYTES = 1024
 
 
+class _Thread(threading.local):
+    """What one thread holds."""
+
+    inner = 0
+
+
 class Claims:
     """The claims of one ledger. All of a process go through one open file: closing another one would drop every lock on it."""
 
@@ -33,6 +39,7 @@ class Claims:
         # The system's locks tell processes apart; the names tell the threads of ours apart.
         self._held = [0] * (2 * BYTES)
         self._names: set[str] = set()
+        self._thread = _Thread()
         self._lock = threading.Lock()
 
     @classmethod
@@ -61,11 +68,18 @@ class Claims:
         Args:
             name: A digest.
             stop: Ends the wait.
-            inner: For what is claimed while another claim is held: bytes of its own, so that no two wait for each other.
+            inner: For what is claimed while another claim is held: bytes of its own, so that no two wait for each other. Nothing is
+                waited for while one of these is held: who has one ends without anybody's help.
 
         Raises:
             Interrupted: The run stops while another has it.
+            RuntimeError: This thread holds an inner one.
         """
+        if self._thread.inner:
+            raise RuntimeError(
+                "a claim is asked for while an inner one is held: another process that holds the one and asks for the other, "
+                "or for two names of the same bytes, would wait for this one for ever. Ask for it before, or give the first up"
+            )
         while not self.take(name, inner=inner):
             if stop.wait(POLL_SECONDS):
                 raise Interrupted("stopped while another process works at the same answer")
@@ -80,6 +94,7 @@ class Claims:
                 return False
             self._held[byte] += 1
             self._names.add(name)
+            self._thread.inner += inner
             return True
 
     def release(self, name: str, *, inner: bool = False) -> None:
@@ -88,6 +103,7 @@ class Claims:
         with self._lock:
             self._names.discard(name)
             self._held[byte] -= 1
+            self._thread.inner -= inner
             if not self._held[byte] and self._users:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -82,10 +83,20 @@ def test_two_do_not_make_the_same_at_once(tmp_path: Path) -> None:
     stop = Stop()
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         artifacts = Artifacts(tmp_path, ledger, FileHashes(ledger), stop)
-        with artifacts.making("lora", 1, (1,)):
+        with artifacts.making("lora", 1, (1,)), ThreadPoolExecutor(1) as other:
             stop.request(Interrupted("stop"))
-            with pytest.raises(Interrupted), artifacts.making("lora", 1, (1,)):
-                pass
+            with pytest.raises(Interrupted):
+                other.submit(make, artifacts, 1).result(timeout=60)
+
+
+def test_one_is_not_made_inside_another_but_what_all_fill_is_there(artifacts: Artifacts) -> None:
+    with artifacts.making("lora", 1, (1,)) as made:
+        with pytest.raises(RuntimeError, match="while an inner one is held"), artifacts.making("encoded", 1, (2,)):
+            pass
+        folder = artifacts.shared("encoded", 1, (2,))
+        files.write_text(folder / "a.txt", "encoded")
+    assert folder.parent.parent == made.path.parent.parent
+    assert artifacts.shared("encoded", 1, (2,)) == folder != artifacts.shared("encoded", 1, (3,))
 
 
 def test_a_link_shows_the_newest(artifacts: Artifacts, tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from runner.claims import Claims
+from runner.claims import BYTES, Claims
 from runner.errors import Interrupted
 from runner.stop import Stop
 
@@ -93,6 +94,60 @@ def test_threads_of_one_process_contend_too_and_a_second_ledger_drops_no_claim(t
     first.release(NAME)
     assert first.take(NAME)
     first.close()
+
+
+CROSSED = """
+import sys
+from pathlib import Path
+from runner.claims import Claims
+from runner.errors import Interrupted
+from runner.stop import Stop
+
+path, mine, other = sys.argv[1:]
+claims, stop = Claims.beside(Path(path)), Stop()
+assert claims.take(mine, inner=True)
+print("held", flush=True)
+sys.stdin.readline()
+print(claims.take(other, inner=True), flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_claims_inside_inner_ones_would_wait_for_ever_and_are_refused(tmp_path: Path) -> None:
+    # Four names of two bytes: nobody wants what another has, and yet neither gets on.
+    first, second, again_first, again_second = (f"{number:08x}" for number in (1, 2, BYTES + 1, BYTES + 2))
+    ledger = tmp_path / "ledger.sqlite"
+    pairs = ((first, again_second), (second, again_first))
+    processes = [child(CROSSED, ledger, mine, other) for mine, other in pairs]
+    for answer in ("held\n", "False\n"):
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout.readline() == answer
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=60)
+    claims = Claims.beside(ledger)
+    claims.wait_for("0" * 64, Stop())
+    claims.wait_for(first, Stop(), inner=True)
+    for inner in (True, False):
+        with pytest.raises(RuntimeError, match="would wait for this one for ever"):
+            claims.wait_for(again_second, Stop(), inner=inner)
+    claims.release(first, inner=True)
+    claims.wait_for(again_second, Stop(), inner=True)
+    claims.close()
+
+
+def test_each_thread_may_hold_an_inner_claim(tmp_path: Path) -> None:
+    claims = Claims.beside(tmp_path / "ledger.sqlite")
+    claims.wait_for("1" * 64, Stop(), inner=True)
+    with ThreadPoolExecutor(1) as other:
+        other.submit(claims.wait_for, "2" * 64, Stop(), inner=True).result(timeout=60)
+    assert not claims.take("2" * 64, inner=True)
+    claims.close()
 
 
 def test_who_waits_for_a_claim_leaves_when_the_run_stops(tmp_path: Path) -> None:

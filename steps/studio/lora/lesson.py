@@ -135,8 +135,7 @@ class Lesson:
         return [*self._dataset.warnings, *course.said], course.seconds
 
     def _encode(self, pipeline: Any) -> tuple[Material, list[Words]]:
-        with self._context.artifacts.making("encoded", 1, ["by content"]) as kept:
-            cache = Cache(kept.path)
+        cache = Cache(self._context.artifacts.shared("encoded", 1, ["by content"]))
         encoder = Encoder(pipeline, cache, self._wish.settings.size_conditions)
         examples = [*self._dataset.train, *self._dataset.holdout]
         encoded = []
