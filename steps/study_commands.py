@@ -62,10 +62,10 @@ def _configure_build(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--references",
-        type=Path,
-        default=None,
-        metavar="DIR",
-        help="images of the character, or a folder for each by name",
+        nargs="+",
+        default=(),
+        metavar="[NAME=]DIR",
+        help="images that show who a character is, held out from training; DIR may hold a folder for each by name",
     )
     parser.add_argument("--arms", nargs="+", default=(), help="only these: baseline simple ...")
     parser.add_argument("--stories", nargs="+", default=(), help="only these, by name")
@@ -114,8 +114,14 @@ def _build(arguments: argparse.Namespace) -> int:
     )
     folder = folder_of(arguments.outputs, arguments.name)
     selection = select(read_storyboards(arguments.runs), arguments.arms, arguments.stories)
-    _tell_built(build(folder, selection, arguments.references, options, arguments.out))
+    _tell_built(build(folder, selection, dict(map(_reference, arguments.references)), options, arguments.out))
     return DONE
+
+
+def _reference(told: str) -> tuple[str, Path]:
+    """A character's name, empty where none is told, and the folder."""
+    name, given, folder = told.partition("=")
+    return (name, Path(folder)) if given and not Path(told).is_dir() else ("", Path(told))
 
 
 def _tell_built(built: Built) -> None:

@@ -85,15 +85,25 @@ def _store(export: Export, study: Study, *, replace: bool) -> tuple[str, str]:
     if not files.is_file(target):
         files.write_json(target, dict(export.document))
         return NEW, note
-    stored = read_document(target)
+    if replace:
+        files.write_json(target, dict(export.document))
+        return REPLACED, f"in the place of what was stored{f'; {note}' if note else ''}"
+    stored = _stored(target)
     if stored["checksum"] == export.document["checksum"]:
         return KNOWN, "the same answers again: no second vote"
-    if (stored["rater"], stored["session"]) != (export.rater, export.document["session"]) and not replace:
+    if (stored["rater"], stored["session"]) != (export.rater, export.document["session"]):
         raise UserError(
             f"'{export.rater}' has answered in another sitting, and may be somebody else: if it is the same person who began anew, "
             f"add it with --replace"
         )
-    if stored["exported_at"] > export.document["exported_at"] and not replace:
+    if stored["exported_at"] > export.document["exported_at"]:
         return KNOWN, "older than what is stored of this rater: left out"
     files.write_json(target, dict(export.document))
     return REPLACED, f"in the place of {len(stored['answers'])} earlier answers{f'; {note}' if note else ''}"
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    try:
+        return read_document(path)
+    except UserError as error:
+        raise UserError(f"{error}; --replace puts these answers in its place") from error

@@ -23,6 +23,7 @@ from steps.study.studies import HANDED_OUT, KEY, Study, read_study
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MOST_REFERENCES = 6
 _LOCK = "build.lock"
+_MOST_NOTES = 8
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,19 @@ class Built:
 
 
 def build(
-    folder: Path, selection: Selection, references: Path | None, options: StudyOptions, handed_out: Path | None = None
+    folder: Path,
+    selection: Selection,
+    references: Mapping[str, Path],
+    options: StudyOptions,
+    handed_out: Path | None = None,
 ) -> Built:
     """Write a study. The same command again writes the same study again.
 
     Args:
         folder: The maker's: outputs/studies/NAME.
         selection: What is compared.
-        references: Images that show who a character is: in folders by the character's name, or side by side where there is one
-            character. Without them nobody is asked whether it is the character.
+        references: Folders of images that show who a character is (`references_of`). Without any nobody is asked whether it is the
+            character.
         options: How it is made.
         handed_out: The raters' folder; FOLDER/study by default.
 
@@ -80,27 +85,43 @@ def build(
     return Built(study, target, tuple(_notes(selection, shown, designed.document)))
 
 
-def references_of(folder: Path | None, selection: Selection) -> dict[str, list[Path]]:
+def references_of(folders: Mapping[str, Path], selection: Selection) -> dict[str, list[Path]]:
     """By character the images that show who it is, six at most, in the order of their names.
 
+    Args:
+        folders: By character; the one for "" holds a folder for each other character, or the images of the only one.
+        selection: Who is shown.
+
     Raises:
-        UserError: A character has none.
+        UserError: A character has none, or one is named that is not shown.
     """
-    if folder is None:
-        return {}
     characters = sorted({unit.place[0] for unit in selection.units})
-    found = {}
-    for character in characters:
-        own = folder / files.plain_name(character, "character") if character else folder
-        source = own if own.is_dir() else folder
-        images = sorted(path for path in source.glob("*") if path.suffix.lower() in SUFFIXES) if source.is_dir() else []
-        if not images or (source == folder and len(characters) > 1):
-            raise UserError(
-                f"--references {folder}: no images of '{character}': put some into {own}, "
-                f"or leave --references out, and nobody is asked whether it is the character"
-            )
-        found[character] = images[:MOST_REFERENCES]
-    return found
+    if unknown := sorted(set(folders) - {"", *characters}):
+        raise UserError(
+            f"--references {unknown[0]}=...: nobody of that name is shown: {', '.join(map(repr, characters))}"
+        )
+    return {
+        character: _images_of(character, folders, alone=len(characters) == 1) for character in characters if folders
+    }
+
+
+def _images_of(character: str, folders: Mapping[str, Path], *, alone: bool) -> list[Path]:
+    general = folders.get("")
+    places = [folders.get(character) if character else None]
+    if general is not None:
+        places += [
+            general / files.plain_name(character, "character") if character else None,
+            general if alone else None,
+        ]
+    for place in places:
+        found = sorted(path for path in place.glob("*") if path.suffix.lower() in SUFFIXES) if place is not None else []
+        if found:
+            return found[:MOST_REFERENCES]
+    looked = ", ".join(str(place) for place in places if place is not None) or "nowhere"
+    raise UserError(
+        f"--references: no images of '{character}' (looked in {looked}): give --references '{character}=FOLDER', "
+        f"or leave it out, and nobody is asked whether it is the character"
+    )
 
 
 def _check_options(options: StudyOptions, selection: Selection) -> None:
@@ -199,7 +220,9 @@ def _write_folder(target: Path, designed: designs.Design, box: tuple[int, int]) 
 
 
 def _notes(selection: Selection, references: Mapping[str, Sequence[Path]], document: Mapping[str, Any]) -> list[str]:
-    notes = [f"left out: {sentence}" for sentence in selection.left_out]
+    notes = [f"left out: {sentence}" for sentence in selection.left_out[:_MOST_NOTES]]
+    if (more := len(selection.left_out) - _MOST_NOTES) > 0:
+        notes.append(f"left out: {more} more")
     if not references:
         notes.append("nobody is asked whether it is the character: --references DIR shows who it is")
     if len(selection.arms) == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.errors import UserError
@@ -12,6 +12,8 @@ from steps.library.storyboards import DrawnStoryboard
 
 Place = tuple[str, str, int]
 """Character, story, seed."""
+Strengths = tuple[float | None, float | None]
+"""Of the LoRA and of the adapter; None without one."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +51,20 @@ def select(boards: Sequence[DrawnStoryboard], arms: Sequence[str] = (), stories:
 
     Args:
         boards: From any number of runs.
-        arms: Which to show; all by default.
+        arms: Which to show; by default all modes, each with the strengths that most of its storyboards have.
         stories: Which to show; all by default.
 
     Raises:
         UserError: A name that no storyboard has, or nothing is left.
     """
-    named = _by_arm(boards)
+    named, beside = _by_arm(boards)
     _check_names("--arms", arms, {arm for arm, _ in named})
     _check_names("--stories", stories, {board.story for _, board in named})
-    wanted = [
-        (arm, board) for arm, board in named if (not arms or arm in arms) and (not stories or board.story in stories)
-    ]
+    arms = arms or sorted({arm for arm, _ in named} - beside)
+    wanted = [(arm, board) for arm, board in named if arm in arms and (not stories or board.story in stories)]
     chosen = tuple(sorted({arm for arm, _ in wanted}))
     places: dict[Place, dict[str, DrawnStoryboard]] = defaultdict(dict)
-    left_out = []
+    left_out = [f"{arm}, a strength beside the comparison: --arms names it" for arm in sorted(beside - set(arms))]
     for arm, board in wanted:
         if board.drawn_as == board.mode:
             places[board.character, board.story, board.seed][arm] = board
@@ -90,11 +91,30 @@ def spoken(place: Place) -> str:
     return f"{story}, seed {seed}" + (f", of '{character}'" if character else "")
 
 
-def _by_arm(boards: Iterable[DrawnStoryboard]) -> list[tuple[str, DrawnStoryboard]]:
-    """Each with its arm: the mode, and its strengths where one mode was drawn with several."""
-    settings = {(board.mode, board.lora_scale, board.adapter_scale) for board in boards}
-    often = Counter(mode for mode, _, _ in settings)
-    return [(board.mode if often[board.mode] == 1 else _with_strengths(board), board) for board in boards]
+def _by_arm(boards: Sequence[DrawnStoryboard]) -> tuple[list[tuple[str, DrawnStoryboard]], set[str]]:
+    """Each with its arm, and the arms that are a curve over strengths beside the comparison.
+
+    The arm is the mode; where a mode was drawn with several strengths, the one with the most storyboards. The others are named with their
+    strengths; so are all, and none is beside the comparison, where no strength has the most.
+    """
+    counts: defaultdict[str, Counter[Strengths]] = defaultdict(Counter)
+    for board in boards:
+        counts[board.mode][board.lora_scale, board.adapter_scale] += 1
+    usual = {mode: found for mode, each in counts.items() if (found := _most(each)) is not None}
+    named, beside = [], set()
+    for board in boards:
+        plain = usual.get(board.mode) == (board.lora_scale, board.adapter_scale)
+        arm = board.mode if plain else _with_strengths(board)
+        named.append((arm, board))
+        if not plain and board.mode in usual:
+            beside.add(arm)
+    return named, beside
+
+
+def _most(counts: Counter[Strengths]) -> Strengths | None:
+    """The strengths with the most storyboards; None where two have as many."""
+    (first, most), *others = counts.most_common(2)
+    return None if others and others[0][1] == most else first
 
 
 def _with_strengths(board: DrawnStoryboard) -> str:

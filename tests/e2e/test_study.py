@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -16,10 +15,6 @@ from playwright.sync_api import Browser, BrowserContext, Dialog, expect
 from runner import files
 from runner.cli import main
 from steps.study.answers import Answers, read_answers
-from steps.study.canonical import canonical
-from steps.study.page import asset
-from steps.study.schedule import pages_of
-from steps.study.studies import read_study
 from tests import browser
 from tests.browser import Watched
 from tests.e2e.raters import Rater, Typist
@@ -358,50 +353,3 @@ def test_time_in_another_tab_does_not_count(built: Scene, opened: Open) -> None:
     document = files.read_json(rater.save())
     assert 3000 <= document["pages"][0]["ms"] < 60_000
     assert 3000 <= document["answers"][0]["ms"] <= document["pages"][0]["ms"]
-
-
-TEXTS = [
-    "",
-    "abc",
-    "a" * 55,
-    "a" * 56,
-    "a" * 63,
-    "a" * 64,
-    "a" * 65,
-    "é" * 40,
-    "Ольга / 李 / 🐎" * 99,
-    "\u2028\x7f\0",
-    "x" * 100_000,
-]
-
-
-def test_the_page_s_sha256_is_sha256(opened: Open) -> None:
-    page = opened().page
-    code = asset("sha256.js")
-    found = page.evaluate(f"texts => {{ {code} return texts.map(sha256); }}", TEXTS)
-    assert found == [hashlib.sha256(text.encode()).hexdigest() for text in TEXTS]
-
-
-def test_the_page_s_canonical_json_is_ours(opened: Open) -> None:
-    page = opened().page
-    code = asset("saving.js")
-    value = {"b": [1, -2, True, None, {"z": 'é\u2028\u2029\x7f\x01\n"\\/', "a": []}], "a": {}, "": "🐎", "A": 2**53 - 1}
-    found = page.evaluate(f"value => {{ {code} return canonical(value); }}", value)
-    assert found.encode() == canonical(value)
-
-
-def test_the_page_s_schedule_is_ours(built: Scene, opened: Open, tmp_path: Path) -> None:
-    page = opened().page
-    run = draw_run(tmp_path / "run", stories=["a", "b", "c", "d"], frames=1, size=(16, 16))
-    part = ["--per-rater", "7", "--repeats", "0.5", "--checks", "5", "--outputs", str(tmp_path / "outputs")]
-    assert main(["study", "build", str(run), *part]) == 0
-    code = asset("sha256.js") + asset("schedule.js")
-    names = ["p1", "p2", "p17", "p999999", "0", "Anna", "Ольга", "p٣", "r-0f3c2a17x"]
-    for folder in (built.study, tmp_path / "outputs" / "studies" / "study"):
-        study = read_study(folder).page
-        found = page.evaluate(
-            f"([study, names]) => {{ {code} return names.map(name => pagesOf(study, name)); }}", [study, names]
-        )
-        assert found == [
-            [{"page": each.page, "boards": list(each.boards)} for each in pages_of(study, name)] for name in names
-        ]

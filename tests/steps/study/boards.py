@@ -63,7 +63,9 @@ def draw_run(
 def build_study(outputs: Path, run: Path, *, references: Path | None = None, **options: Any) -> Built:
     """A study named "study", built as the command does."""
     selection = select(read_storyboards([run]))
-    return build(outputs / "studies" / "study", selection, references, StudyOptions(**options))
+    return build(
+        outputs / "studies" / "study", selection, {"": references} if references else {}, StudyOptions(**options)
+    )
 
 
 def draw_references(folder: Path, number: int = 3) -> Path:

@@ -236,6 +236,12 @@ def test_a_stored_file_that_was_changed_is_told(study: Study, inbox: Path) -> No
     files.write_json(study.answers / "p1.json", document)
     with pytest.raises(UserError, match=r"answers/p1.json: its checksum does not match"):
         read_answers(study.folder)
+    path = send(inbox, answer(study, "p1"))
+    [refused] = add([path], [study])
+    assert refused.note.endswith("; --replace puts these answers in its place")
+    [replaced] = add([path], [study], replace=True)
+    assert (replaced.outcome, replaced.note) == (REPLACED, "in the place of what was stored")
+    assert len(read_answers(study.folder).raters) == 1
 
 
 def test_a_write_that_fails_leaves_the_older_answers(

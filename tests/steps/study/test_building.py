@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from steps.library.storyboards import read_storyboards
 from steps.study.building import Built, build
 from steps.study.cells import select
 from steps.study.design import StudyOptions
-from steps.study.studies import read_study
+from steps.study.studies import Study, read_study
 from tests.steps.study.boards import ARMS, COATS, STORIES, build_study, draw_references, draw_run
 
 OPAQUE = re.compile(r"images/[0-9a-f]{16}\.png")
@@ -147,7 +148,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"is not empty, and thesis.txt is not of this study: give a new folder with -o"
     ):
-        build(tmp_path / "studies" / "a", select(read_storyboards([run])), None, StudyOptions(), target)
+        build(tmp_path / "studies" / "a", select(read_storyboards([run])), {}, StudyOptions(), target)
     assert content(target) == {"thesis.txt": b"mine"}
     assert not (tmp_path / "studies" / "a" / "key.json").exists()
 
@@ -155,7 +156,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
 def test_the_key_never_lands_in_what_is_handed_out(tmp_path: Path) -> None:
     selection = select(read_storyboards([draw_run(tmp_path / "run", frames=1)]))
     with pytest.raises(UserError, match="would hold the key as well"):
-        build(tmp_path / "out" / "studies" / "a", selection, None, StudyOptions(), tmp_path / "out")
+        build(tmp_path / "out" / "studies" / "a", selection, {}, StudyOptions(), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_arms_of_several_sizes_are_brought_to_one(tmp_path: Path) -> None:
     draw_run(tmp_path / "one", arms=["baseline"], frames=1, size=(96, 96))
     draw_run(tmp_path / "two", arms=["simple"], frames=1, size=(128, 64))
     selection = select(read_storyboards([tmp_path / "one", tmp_path / "two"]))
-    built = build(tmp_path / "studies" / "a", selection, None, StudyOptions(checks=0, long_side=48))
+    built = build(tmp_path / "studies" / "a", selection, {}, StudyOptions(checks=0, long_side=48))
     sizes = set()
     for path in (built.handed_out / "images").iterdir():
         with Image.open(path) as image:
@@ -213,7 +214,7 @@ def test_texts_are_those_of_one_arm_for_all(tmp_path: Path) -> None:
             row["text"] = f"{word} waits"
         files.write_json(folder / "results.json", document)
     selection = select(read_storyboards([tmp_path / "baseline", tmp_path / "simple"]))
-    built = build(tmp_path / "studies" / "a", selection, None, StudyOptions())
+    built = build(tmp_path / "studies" / "a", selection, {}, StudyOptions())
     page = (built.handed_out / "index.html").read_text("utf-8")
     assert "ohwx" not in page
     assert page.count("a person waits") == 8
@@ -243,24 +244,58 @@ def test_a_broken_or_missing_frame_is_told_before_anything_is_handed_out(tmp_pat
     assert not (tmp_path / "studies" / "study" / "study").exists()
 
 
+def shown(study: Study) -> dict[int, int]:
+    """How many images each of how many has."""
+    return Counter(len(images) for images in study.page["characters"].values())
+
+
 def test_references_lie_side_by_side_or_by_character(tmp_path: Path) -> None:
     run = draw_run(tmp_path / "run", frames=1)
     draw_references(tmp_path / "by_name" / "aldar", 9)
-    built = build_study(tmp_path, run, references=tmp_path / "by_name")
-    assert [len(images) for images in built.study.page["characters"].values()] == [6]
-    with pytest.raises(
-        UserError, match=r"no images of 'aldar': put some into .*nowhere/aldar, or leave --references out"
-    ):
-        build_study(tmp_path, run, references=tmp_path / "nowhere")
+    assert shown(build_study(tmp_path, run, references=tmp_path / "by_name").study) == {6: 1}
+    assert shown(build_study(tmp_path / "b", run, references=tmp_path / "by_name" / "aldar").study) == {6: 1}
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(UserError) as caught:
+        build_study(tmp_path / "c", run, references=nowhere)
+    assert str(caught.value) == (
+        f"--references: no images of 'aldar' (looked in {nowhere}/aldar, {nowhere}): give --references 'aldar=FOLDER', "
+        f"or leave it out, and nobody is asked whether it is the character"
+    )
 
 
 def test_two_characters_need_folders_of_their_own(tmp_path: Path) -> None:
     draw_run(tmp_path / "one", frames=1)
     draw_run(tmp_path / "two", frames=1, character="botagoz")
     selection = select(read_storyboards([tmp_path / "one", tmp_path / "two"]))
-    draw_references(tmp_path / "references")
-    with pytest.raises(UserError, match="no images of 'aldar'"):
-        build(tmp_path / "studies" / "a", selection, tmp_path / "references", StudyOptions())
+    general = draw_references(tmp_path / "references")
+    other = draw_references(tmp_path / "botagoz", 2)
+    with pytest.raises(UserError, match=r"no images of 'aldar' \(looked in .*references/aldar\)"):
+        build(tmp_path / "a", selection, {"": general}, StudyOptions())
+    with pytest.raises(UserError, match=r"no images of 'botagoz' \(looked in nowhere\)"):
+        build(tmp_path / "a", selection, {"aldar": general}, StudyOptions())
+    with pytest.raises(UserError, match=r"--references carol=...: nobody of that name is shown: 'aldar', 'botagoz'"):
+        build(tmp_path / "a", selection, {"carol": general}, StudyOptions())
+    built = build(tmp_path / "a", selection, {"aldar": general, "botagoz": other}, StudyOptions())
+    assert shown(built.study) == {3: 1, 2: 1}
+
+
+def test_a_build_that_breaks_off_leaves_its_key_and_no_half_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = draw_run(tmp_path / "run", frames=1)
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_text", full)
+        with pytest.raises(OSError, match="No space left"):
+            build_study(tmp_path, run)
+    folder = tmp_path / "studies" / "study"
+    assert {path.name for path in folder.iterdir()} == {"key.json", "build.lock"}
+    known = read_study(folder).id
+    assert build_study(tmp_path, run).study.id == known
+    assert (folder / "study" / "index.html").is_file()
 
 
 def test_a_long_study_is_said_to_be_long(tmp_path: Path) -> None:

@@ -127,6 +127,17 @@ def test_arms_are_modes_and_strengths_where_a_mode_has_several(tmp_path: Path) -
     assert select(boards).arms == ("baseline", "simple, lora 0.5", "simple, lora 1")
 
 
+def test_a_curve_over_strengths_is_left_beside_the_comparison_unless_named(tmp_path: Path) -> None:
+    draw_run(tmp_path / "main", arms=["baseline", "simple"], frames=1, lora_scale=1.0)
+    draw_run(tmp_path / "curve", arms=["simple"], stories=["dry_well"], seeds=[1], frames=1, lora_scale=0.5)
+    boards = read_storyboards([tmp_path / "main", tmp_path / "curve"])
+    selection = select(boards)
+    assert selection.arms == ("baseline", "simple")
+    assert len(selection.units) == 4
+    assert selection.left_out == ("simple, lora 0.5, a strength beside the comparison: --arms names it",)
+    assert len(select(boards, ["simple", "simple, lora 0.5"]).units) == 1
+
+
 def test_only_what_every_arm_drew_is_shown_and_the_rest_is_told(tmp_path: Path) -> None:
     draw_run(tmp_path / "one", arms=["baseline"], stories=["a", "b"], seeds=[1], frames=1)
     draw_run(tmp_path / "two", arms=["simple"], stories=["a", "c"], seeds=[1], frames=1)
