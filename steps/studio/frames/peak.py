@@ -21,7 +21,8 @@ class PeakMemory:
 
         self._device = device
         self.of = DEVICE if device.startswith("cuda") and torch.cuda.is_available() else PROCESS
-        if self.of == DEVICE:
+        # Before anything is on the GPU there is nothing to reset, and torch refuses it.
+        if self.of == DEVICE and torch.cuda.is_initialized():
             torch.cuda.reset_peak_memory_stats(device)
 
     def read(self) -> int:
