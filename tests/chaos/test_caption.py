@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from steps.library import captions
 from steps.studio.character_library import RAW, draw, pictures
 from tests.chaos.conftest import Record
 from tests.chaos.crash import KILLED, Case, Ended, Zygote, needs_strace
@@ -71,7 +72,10 @@ class Captioning(Case):
     def torn_or_lost(self) -> list[str]:
         wrong = super().torn_or_lost()
         images = {path.stem for path in (self.scene.data / "images").glob("[!.]*")}
+        held_out = captions.read_split(self.scene.data / "split.json")
         for path in (self.scene.data / "captions").glob("[!.]*"):
+            if path.stem not in held_out:
+                wrong.append(f"neither to train on nor held out: {path.name}")
             if not path.read_text("utf-8").endswith("\n"):
                 wrong.append(f"torn: {path.name}")
             if path.stem not in images:
@@ -182,4 +186,8 @@ def test_what_is_killed_is_looked_at(case: Captioning, tmp_path: Path) -> None:
     assert case.torn_or_lost() == []
     (case.scene.data / "captions").mkdir(parents=True)
     (case.scene.data / "captions" / "a.txt").write_text("cut o")
-    assert sorted(case.torn_or_lost()) == ["a caption without its image: a.txt", "torn: a.txt"]
+    assert sorted(case.torn_or_lost()) == [
+        "a caption without its image: a.txt",
+        "neither to train on nor held out: a.txt",
+        "torn: a.txt",
+    ]

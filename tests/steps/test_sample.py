@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.cli import main
 from runner.ledger import Ledger
 from runner.params import faults
 from runner.step import Outcome
@@ -112,3 +113,11 @@ def test_the_command_draws_any_of_the_strangers(tmp_path: Path, capsys: pytest.C
     assert "42 images drawn." in found.text
     assert "6 raw images of stranger 15" in " ".join(found.text.split())
     assert json.loads((folder / "truth.json").read_text())["who"] == 15
+
+
+def test_help_tells_the_defaults_that_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["sample", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"--who N with --cast character: which one ({SampleParams().who})" in told
+    assert f"--images N with --cast character: how many raw images ({SampleParams().images})" in told
