@@ -178,6 +178,14 @@ def point_link(link: Path, target: str, aside: Path | None = None) -> None:
         write_text(link.with_name(link.name + ".txt"), target + "\n")
 
 
+def pointed_at(link: Path) -> str | None:
+    """What `point_link` was told last; None where there is no such link."""
+    try:
+        return str(link.readlink()) if link.is_symlink() else link.with_name(link.name + ".txt").read_text().strip()
+    except OSError:
+        return None
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:

@@ -28,7 +28,7 @@ from runner.recipe import Recipe, StepSpec, fill_references
 from runner.remote import RemoteJobs
 from runner.report import render
 from runner.report_parts import counted, headline
-from runner.run import Run, now, opened, point_latest
+from runner.run import Run, give_latest_back, now, opened, point_latest
 from runner.secrets import redacted
 from runner.settings import RunSettings
 from runner.settings import ledger_path as ledger_path
@@ -69,6 +69,7 @@ class Job:
         self._stop = stop
         self._reporter = Reporter(quiet=recipe.settings.quiet, prefix=order.prefix)
         self._has_begun = False
+        self._led_to: Mapping[Path, str | None] = {}
 
     def carry_out(self) -> int:
         """Run the steps that are left.
@@ -203,6 +204,9 @@ class Job:
             if isinstance(error, UserError) and not run.resumed and not self._has_begun and self._order.folder is None:
                 # A mistyped command leaves nothing behind, and `latest` where it was.
                 files.remove_tree(run.path)
+            elif isinstance(error, UserError) and not _has_done_anything(run, ledger):
+                # What the run before has made is still what people want to go on with.
+                give_latest_back(run.path, self._led_to)
         self._reporter.warn(str(error))
         if not isinstance(error, UserError):
             more = " a larger budget, otherwise" if isinstance(error, BudgetReached) else ""
@@ -219,9 +223,9 @@ class Job:
 
     def _begun(self, run: Run) -> None:
         """A step knows its items: from here on this run is the latest, and worth keeping whatever becomes of it."""
+        if not self._has_begun and self._order.folder is None:
+            self._led_to = point_latest(run.path)
         self._has_begun = True
-        if self._order.folder is None:
-            point_latest(run.path)
 
     def _leave(self, ledger: Ledger, code: int) -> None:
         """End the process while the run's locks are held: items are still under way in threads that can't be stopped."""
@@ -252,6 +256,14 @@ class Job:
         spent = f", ${cost['usd']:.4f}" if cost["usd"] else ""
         ending = f"{failed} items failed (see {run.path / 'log.txt'})" if failed else "done"
         return f"{self._recipe.name}: {ending}{spent}. Report: {run.path / 'report.html'}"
+
+
+def _has_done_anything(run: Run, ledger: Ledger) -> bool:
+    ledger.flush()
+    query = (
+        "SELECT 1 FROM items JOIN runs ON runs.id = items.run WHERE runs.path = ? AND state IN ('done', 'remembered')"
+    )
+    return ledger.row(query, (run.id,)) is not None
 
 
 def _check_outputs(path: Path) -> None:

@@ -96,10 +96,22 @@ def opened(recipe: Recipe, command: str, overrides: Sequence[str] = (), folder: 
         yield run
 
 
-def point_latest(path: Path) -> None:
-    """Let outputs/<recipe>/latest and outputs/latest lead to this run or sweep."""
-    files.point_link(path.parent / "latest", path.name, path)
-    files.point_link(path.parent.parent / "latest", f"{path.parent.name}/{path.name}", path)
+def point_latest(path: Path) -> Mapping[Path, str | None]:
+    """Let outputs/<recipe>/latest and outputs/latest lead to this run or sweep; returns where they led."""
+    ways = {path.parent / "latest": path.name, path.parent.parent / "latest": f"{path.parent.name}/{path.name}"}
+    before = {link: files.pointed_at(link) for link in ways}
+    for link, target in ways.items():
+        files.point_link(link, target, path)
+    return before
+
+
+def give_latest_back(path: Path, before: Mapping[Path, str | None]) -> None:
+    """Let them lead where they led, each unless another run has taken it since, or what it led to is gone."""
+    for link, target in before.items():
+        now_at = files.pointed_at(link)
+        is_ours = now_at is not None and (link.parent / now_at).resolve() == path.resolve()
+        if is_ours and target is not None and (link.parent / target).is_dir():
+            files.point_link(link, target, path)
 
 
 def read_about(path: Path) -> dict[str, Any] | None:

@@ -240,6 +240,25 @@ def test_missing_weights_are_said_with_the_command_that_makes_them(training: Tra
     assert "no embedded models there: make them with: callsheet run embedded_models" in ended.said
 
 
+def test_a_training_that_is_refused_leaves_latest_to_the_one_before(training: Training) -> None:
+    training.begin()
+    assert training.run().code == 0
+    latest = training.root / "outputs" / "train_lora" / "latest"
+    before = latest.resolve()
+    caption = training.root / "data" / "captions" / "001.txt"
+    text = caption.read_text()
+    caption.unlink()
+    ended = training.run()
+    assert ended.code == 2
+    assert "2 faults in the training set" in ended.said
+    assert latest.resolve() == before == (training.root / "outputs" / "latest").resolve()
+    assert (latest / "train" / "lora" / "best").is_dir()
+    caption.write_text(text)
+    assert training.run().code == 0
+    assert latest.resolve() != before
+    assert (latest / "train" / "lora" / "best").is_dir()
+
+
 def _report(record: Record, training: Training, what: str, total: int) -> None:
     record("chaos", f"train|{what}|{total}|{len(training.bad)}")
     assert not training.bad, "\n".join(training.bad)

@@ -43,12 +43,16 @@ def test_moving_again_is_harmless_and_nothing_is_overwritten(tmp_path: Path) -> 
 
 
 def test_a_link_is_moved_by_rename_or_said_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert files.pointed_at(tmp_path / "latest") is None
     files.point_link(tmp_path / "latest", "one")
     files.point_link(tmp_path / "latest", "two")
     assert (tmp_path / "latest").readlink() == Path("two")
+    assert files.pointed_at(tmp_path / "latest") == "two"
+    (tmp_path / "latest").unlink()
     monkeypatch.setattr(Path, "symlink_to", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
     files.point_link(tmp_path / "latest", "three")
     assert (tmp_path / "latest.txt").read_text() == "three\n"
+    assert files.pointed_at(tmp_path / "latest") == "three"
 
 
 @pytest.mark.parametrize("name", ["0000_european_16_male", "Алдар Көсе", "阿尔达尔", "عمر", "a b", "it's"])

@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import UserError
 from runner.recipe import Recipe, compose, resolve
-from runner.run import find_run, jobs_of, ledger_of, opened, point_latest, read_about
+from runner.run import find_run, give_latest_back, jobs_of, ledger_of, opened, point_latest, read_about
 
 RECIPE = """
 defaults:
@@ -52,6 +52,26 @@ def test_latest_points_at_the_newest_run(recipe: Recipe) -> None:
             assert Path("outputs/mine/latest").resolve() == run.path.resolve()
             assert Path("outputs/latest").resolve() == run.path.resolve()
             run.save(state="done")
+
+
+def test_latest_goes_back_to_where_it_led_unless_another_run_has_taken_it(recipe: Recipe) -> None:
+    latest = Path("outputs/mine/latest")
+    with opened(recipe, "x") as first:
+        assert set(point_latest(first.path).values()) == {None}
+        first.save(state="done")
+    with opened(recipe, "x") as second:
+        before = point_latest(second.path)
+        give_latest_back(second.path, before)
+        assert latest.resolve() == first.path.resolve() == Path("outputs/latest").resolve()
+        point_latest(second.path)
+        second.save(state="done")
+    with opened(recipe, "x") as third:
+        point_latest(third.path)
+        give_latest_back(second.path, before)
+        assert latest.resolve() == third.path.resolve()
+        # Nothing leads to what is gone.
+        give_latest_back(third.path, {latest: "nowhere"})
+        assert latest.resolve() == third.path.resolve()
 
 
 def test_a_folder_that_a_kill_left_without_description_is_passed_over(recipe: Recipe) -> None:
