@@ -27,6 +27,7 @@ from steps.people import Told, asked
 RESULTS, TEXT, FRAMES, TABLE = "results.json", "results.md", "frames.csv", "table.tex"
 FORMAT = 1
 REPORT, CHOOSE = "report", "choose"
+REFERENCES, IMPOSTORS = "references", "impostors"
 ONLY = "character"
 """Who is drawn where storyboards do not say it."""
 _SHOWN_REFERENCES = 6
@@ -82,6 +83,7 @@ class Ablate:
         self._params = params
         self._context = context
         self._recogniser = recogniser
+        self._all: list[DrawnStoryboard] = []
         self._boards: list[DrawnStoryboard] = []
         self._strength: list[DrawnStoryboard] = []
         self._measurers: dict[str, Measurer] = {}
@@ -96,6 +98,8 @@ class Ablate:
         params = self._params
         self._recogniser.prepare()
         self._boards = read_storyboards(_listed(params.storyboards))
+        # Read together, so that one that is in both is one, and two that differ are told.
+        self._all = read_storyboards([*_listed(params.storyboards), *_listed(params.strength)])
         self._strength = read_storyboards(_listed(params.strength)) if params.strength else []
         self._plan = read_preregistration(Path(params.preregistration)) if params.preregistration else None
         self._check_embedder()
@@ -103,7 +107,7 @@ class Ablate:
         for name in everybody:
             folders = [
                 self._folder(given, key, name, everybody)
-                for given, key in ((params.references, "references"), (params.impostors, "impostors"))
+                for given, key in ((params.references, REFERENCES), (params.impostors, IMPOSTORS))
             ]
             if folders[0] is None:
                 raise UserError(
@@ -122,7 +126,8 @@ class Ablate:
         # Frame 1's own face was given to the frames after it.
         given_from = 2 if board.mode == REFERENCE else 1
         kept = measurer.storyboard([frame.file for frame in board.frames], board.reference, given_from)
-        first = measurer.storyboard([frame.first_file for frame in board.frames])
+        again = any(frame.attempts > 1 for frame in board.frames)
+        first = measurer.storyboard([frame.first_file for frame in board.frames]) if again else kept
         return measured(board, _character(board), kept, first)
 
     def finish(self, results: Results[MeasuredBoard]) -> None:
@@ -164,11 +169,6 @@ class Ablate:
         files.write_json(out / RESULTS, self._document(account, arms, people))
         write_part(out, self._report(account, arms))
 
-    @property
-    def _all(self) -> list[DrawnStoryboard]:
-        """Each once; a storyboard of the curve may be one of the comparison."""
-        return list({_key(board): board for board in (*self._boards, *self._strength)}.values())
-
     def _check_embedder(self) -> None:
         """Figures of the embedder that chose the images would flatter them."""
         chose = {str(board.models.get("faces")) for board in self._all}
@@ -194,7 +194,8 @@ class Ablate:
             if name in given:
                 return Path(given[name])
             raise UserError(f"{self._context.label}.{key} says nothing of '{name}': give {{{name}: FOLDER}}")
-        if len(everybody) > 1:
+        # Other people are other people for everybody.
+        if len(everybody) > 1 and key == REFERENCES:
             raise UserError(
                 f"{self._context.label}.{key}: the storyboards show {', '.join(everybody)}: give one folder for each, "
                 f"{self._context.label}.{key}={{{everybody[0]}: FOLDER, ...}}"
@@ -339,7 +340,10 @@ def _character(board: DrawnStoryboard) -> str:
 
 
 def _key(board: DrawnStoryboard) -> str:
-    return f"{_character(board)}: {board.key}"
+    """Its cell in words: storyboards of two runs may have one name, and be drawn at other strengths."""
+    named = {"lora": board.lora_scale, "adapter": board.adapter_scale}
+    scales = "".join(f", {part} {scale:g}" for part, scale in named.items() if scale is not None)
+    return f"{_character(board)}: {board.story}-{board.mode}-{board.seed}{scales}"
 
 
 def _listed(value: Any) -> list[Any]:

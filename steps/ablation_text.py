@@ -250,6 +250,10 @@ def _comparisons(findings: Findings) -> Iterator[str]:
         "Differences are paired by character, story and seed. p is a two-sided Wilcoxon signed-rank test on the stories' mean "
         "differences, corrected over this table by Holm; the interval is a bootstrap of whole stories."
     )
+    if refused := list(
+        dict.fromkeys(each.note for each in findings.comparisons if each.significant is None and each.note)
+    ):
+        yield bullets(refused)
     asked = findings.primary or findings.comparisons[0]
     yield f"Power, {asked.a} against {asked.b} in {TITLES.get(asked.metric, asked.metric)}: {power_note(asked)}"
 
