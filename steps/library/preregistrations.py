@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from runner.errors import UserError
 from steps.library.documents import read_checked
 
 FILE = "preregistration.json"
@@ -103,9 +104,35 @@ def from_document(document: Mapping[str, Any]) -> Preregistration:
 
 
 def read_preregistration(path: Path) -> Preregistration:
-    """From its file, or from the folder of the step that wrote it.
+    """From its file, from the folder of the step or the run that wrote it, or from a sweep: its jobs' are then put together.
 
     Raises:
-        UserError: It is not there, or not of `SCHEMA`.
+        UserError: It is not there, not of `SCHEMA`, or the jobs of a sweep ask different questions.
     """
-    return from_document(read_checked(path / FILE if path.is_dir() else path, SCHEMA))
+    found = [from_document(read_checked(file, SCHEMA)) for file in _files(path)]
+    if not found:
+        raise UserError(f"{path}: no {FILE} there: give the folder of the step preregister, of its run, or of a sweep")
+    whole = found[0]
+    for each in found[1:]:
+        whole = _together(whole, each, path)
+    return whole
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    if (path / FILE).is_file():
+        return [path / FILE]
+    return sorted([*path.glob(f"*/{FILE}"), *path.glob(f"jobs/*/*/{FILE}")])
+
+
+def _together(one: Preregistration, other: Preregistration, source: Path) -> Preregistration:
+    """What two jobs of a sweep ask: the same questions of more arms, stories and seeds; asked since the first was written."""
+    fixed = ("primary", "comparisons", "retries", "settings", "chosen_on")
+    if unlike := [name for name in fixed if getattr(one, name) != getattr(other, name)]:
+        raise UserError(f"{source}: its jobs do not have the same {unlike[0]}: compare those that do")
+    drawn = {
+        name: tuple(dict.fromkeys((*getattr(one, name), *getattr(other, name))))
+        for name in ("arms", "stories", "seeds", "characters")
+    }
+    return replace(one, **drawn, written_at=min(one.written_at, other.written_at))

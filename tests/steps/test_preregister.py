@@ -14,7 +14,7 @@ from runner.params import faults
 from runner.step import Outcome
 from steps.library.preregistrations import FILE, METRICS, Contrast, read_preregistration
 from steps.preregister import Preregister, PreregisterParams
-from tests.library import context
+from tests.library import context, put
 
 MODES = ["baseline", "simple", "adapter", "reference"]
 
@@ -94,6 +94,21 @@ def test_a_file_that_was_broken_is_told_by_its_place(tmp_path: Path, ledger: Led
     (tmp_path / "broken.json").write_text(json.dumps(written | change))
     with pytest.raises(UserError, match=f"broken.json, /{next(iter(change))}"):
         read_preregistration(tmp_path / "broken.json")
+
+
+def test_the_jobs_of_a_sweep_are_one_study(tmp_path: Path, ledger: Ledger) -> None:
+    for number, (arm, seed) in enumerate([("baseline", 0), ("simple", 0), ("simple", 1)]):
+        written = carried_out(tmp_path, ledger, arms=arm, seeds=seed)
+        put(tmp_path / f"sweep/jobs/{number}/preregister" / FILE, json.dumps(written).encode())
+    study = read_preregistration(tmp_path / "sweep")
+    assert (study.arms, study.seeds, study.stories) == (("baseline", "simple"), (0, 1), ("kite", "wolf"))
+    other = carried_out(tmp_path, ledger, arms="simple", retries=5)
+    put(tmp_path / "sweep/jobs/9/preregister" / FILE, json.dumps(other).encode())
+    with pytest.raises(UserError, match="its jobs do not have the same retries"):
+        read_preregistration(tmp_path / "sweep")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no preregistration.json there"):
+        read_preregistration(tmp_path / "empty")
 
 
 class _Later:
