@@ -108,6 +108,8 @@ class StoryboardParams:
         help="CLIPScore, 2.5 x cosine, from which on a frame passes; null is the CLIP backend's",
         check=at_least(0),
     )
+    # CLIP hardly tells smeared images from good ones: of twelve first frames of the embedded models drawn in one step 9 pass the
+    # threshold, and 4 with this as well; of those drawn in 2 to 20 steps all pass both.
     face_score: float = param(
         0.7,
         help="how sure the face detector must be of the face in frame 1 for it to pass, 0 to 1",
