@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,14 +12,15 @@ from pydantic import TypeAdapter
 
 from runner import files
 from runner.artifacts import Artifact, link
-from runner.errors import MisconfiguredRun
+from runner.doctor import Need
+from runner.errors import MisconfiguredRun, UserError
 from runner.params import a_path, at_least, one_of, param
 from runner.report_parts import Badge, Entry, ReportPart, Shown, counted, write_part
 from runner.step import Item, Results, StepContext
 from steps.backends.protocols import Clip, Diffusion, Faces
 from steps.evaluating import Evaluator
 from steps.library import captions, pictures
-from steps.library.captions import Captioned
+from steps.library.captions import HOLDOUT, Captioned
 from steps.studio.lora.dataset import Dataset, Example, Rules, read_dataset
 from steps.studio.lora.scores import CheckpointScore, Chosen, SampleScore
 from steps.studio.lora.settings import LoraSettings
@@ -54,9 +55,30 @@ class TrainParams(LoraSettings):
 class Train:
     """Train a LoRA of one character, draw from its checkpoints, and keep the best in the layouts that people load."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     # The artifact is what is remembered.
     reuses_answers: ClassVar[bool] = False
+
+    @classmethod
+    def needs(cls, params: TrainParams, data: Path) -> Iterable[Need]:
+        """For `callsheet doctor`: enough images, and a caption for each."""
+        folder = params.images or str(data / captions.IMAGES)
+        try:
+            pairs = captions.pairs(Path(folder), Path(params.captions or data / captions.CAPTIONS))
+            split = captions.read_split(Path(params.split or data / captions.SPLIT))
+        except UserError as error:
+            yield Need(f"training images {folder}", met=False, advice=str(error))
+            return
+        bare = [pair.id for pair in pairs if not pair.caption.is_file()]
+        usable = sum(split.get(pair.id) != HOLDOUT for pair in pairs if pair.id not in bare)
+        enough = usable >= params.min_images
+        advice = f"min_images asks for {params.min_images}: add some with: callsheet run caption raw=FOLDER"
+        yield Need(
+            f"{counted(usable, 'captioned image')} to train on in {folder}", met=enough, advice="" if enough else advice
+        )
+        if bare and params.faults == STOP:
+            advice = f"{bare[0]} has none: write it, run: callsheet run caption, or give steps.train.faults=leave_out"
+            yield Need(f"captions of {counted(len(bare), 'more image')} in {folder}", met=False, advice=advice)
 
     def __init__(
         self, params: TrainParams, context: StepContext, diffusion: Diffusion, clip: Clip, face: Faces
@@ -189,7 +211,11 @@ class Train:
             "steps": trained.steps,
             "seconds": trained.seconds,
             "seconds_a_step": trained.step_seconds,
-            "usd": trained.usd,
+            "usd": self._usd(trained),
+            "gpu_usd_per_hour": self._diffusion.gpu_usd_per_hour,
+            "peak_memory_bytes": trained.peak_memory_bytes,
+            "memory_of": trained.memory_of,
+            "lora_bytes": trained.lora_bytes,
             "images": {"trained_on": trained.images[0], "held_out": trained.images[1]},
             "settings": asdict(self._params),
             "backends": {
@@ -203,7 +229,8 @@ class Train:
         }
 
     def _report(self, trained: Trained) -> ReportPart:
-        best, cost = trained.best, "" if trained.usd is None else f", ${trained.usd:.2f}"
+        best, usd = trained.best, self._usd(trained)
+        cost = "" if usd is None else f", ${usd:.2f}"
         return ReportPart(
             headline=f"{self._title}: {trained.steps} steps on {counted(trained.images[0], 'image')} in {trained.seconds:.0f} s{cost}. "
             f"The best is {best.checkpoint}: {best.reason}.",
@@ -217,8 +244,12 @@ class Train:
             warnings=trained.warnings,
         )
 
+    def _usd(self, trained: Trained) -> float | None:
+        """By what an hour costs now, also where the LoRA was trained before anybody said it."""
+        return trained.usd(self._diffusion.gpu_usd_per_hour)
+
     def _summary(self, trained: Trained) -> Entry:
-        params = self._params
+        params, usd = self._params, self._usd(trained)
         shown = Shown(
             f"{self._context.label}/{LORA}/{CURVE}", "loss", "The loss over the steps, with the best checkpoint marked"
         )
@@ -232,7 +263,9 @@ class Train:
             facts=[
                 ("Best", trained.best.checkpoint),
                 ("Time", f"{trained.seconds:.0f} s, {trained.step_seconds:.3g} s a step"),
-                *([] if trained.usd is None else [("Cost", f"${trained.usd:.2f}")]),
+                *([] if usd is None else [("Cost", f"${usd:.2f}")]),
+                ("LoRA", f"{trained.lora_bytes / 1e6:.1f} MB"),
+                ("Peak memory", f"{trained.peak_memory_bytes / 1e9:.1f} GB of the {trained.memory_of}"),
                 ("Images", f"{trained.images[0]}, and {trained.images[1]} held out"),
                 ("Batch", f"{params.batch} x {params.accumulation}"),
                 ("Learning rate", f"{params.learning_rate:g}, {params.schedule}"),

@@ -401,6 +401,10 @@ def test_the_report_and_results_say_what_came_of_it(unbroken: tuple[Bench, Train
     assert document["best"]["checkpoint"] == found.best.checkpoint
     assert document["seconds_a_step"] > 0
     assert document["usd"] == pytest.approx(1.29 * document["seconds"] / 3600, abs=1e-4)
+    assert document["lora_bytes"] == (around.out / document["lora"] / WEIGHTS).stat().st_size
+    assert document["memory_of"] == "process"
+    # Torch alone is more than 100 MB.
+    assert 10**8 < document["peak_memory_bytes"] < 10**12
     assert document["settings"]["rank"] == 2
     assert (around.out / document["lora"] / WEIGHTS).is_file()
     assert document["digests"] == found.digests
@@ -411,6 +415,32 @@ def test_the_report_and_results_say_what_came_of_it(unbroken: tuple[Bench, Train
     assert all((around.out.parent / file).is_file() for file in shown)
     badges = {entry["title"]: entry["badge"]["word"] for entry in part["entries"]}
     assert badges[found.best.checkpoint] == "best"
+
+
+def test_what_an_hour_costs_may_be_said_later(unbroken: tuple[Bench, Trained], tmp_path: Path) -> None:
+    bench, found = unbroken
+    for number, (cost, usd) in enumerate([(None, None), (3600.0, round(found.seconds, 4))]):
+        around = bench.context()
+        step = Train(TrainParams(**SHORT), around, TinyDiffusion(cost), LetterClip(), BrightFaces())
+        Engine(tmp_path / str(number), workers=1).run(step)
+        document = json.loads((around.out / "results.json").read_text())
+        # Not trained again.
+        assert (document["seconds"], document["usd"], document["gpu_usd_per_hour"]) == (found.seconds, usd, cost)
+
+
+def test_doctor_hears_what_a_training_needs(data: Path) -> None:
+    def asked(**params: Any) -> list[tuple[str, bool]]:
+        return [(need.what, need.met) for need in Train.needs(TrainParams(**params), data)]
+
+    images = data / "images"
+    assert asked() == [(f"6 captioned images to train on in {images}", True)]
+    (data / "captions" / "000.txt").unlink()
+    lacking = (f"captions of 1 more image in {images}", False)
+    assert asked() == [(f"5 captioned images to train on in {images}", True), lacking]
+    assert asked(faults="leave_out", min_images=6) == [(f"5 captioned images to train on in {images}", False)]
+    (nowhere,) = Train.needs(TrainParams(images="nowhere"), data)
+    assert not nowhere.met
+    assert nowhere.advice == "nowhere: no such folder: caption images first, with: callsheet run caption"
 
 
 @needs_weights
@@ -429,6 +459,6 @@ def test_the_embedded_models_are_taught(bench: Bench) -> None:
     (item,) = step.items()
     found = step.process(item.value)
     assert found.steps == 2
-    assert found.usd is None
+    assert found.usd(None) is None
     assert found.checkpoints[0].clip is not None
     assert (bench.lora / "best" / WEIGHTS).is_file()

@@ -31,6 +31,7 @@ class Progress:
         micro_batch: Images at once, by now.
         gradient_checkpointing: Whether parts of the UNet are computed twice, by now.
         seconds: Spent so far.
+        peak_bytes: The most memory that was held so far.
         interim: Written because the run was stopped: it goes once there is a later one.
         said: What a person should know of what happened so far.
     """
@@ -40,6 +41,7 @@ class Progress:
     micro_batch: int
     gradient_checkpointing: bool
     seconds: float
+    peak_bytes: int = 0
     interim: bool = False
     said: tuple[str, ...] = ()
 

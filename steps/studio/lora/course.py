@@ -14,6 +14,7 @@ from torch import Tensor
 from runner.errors import ItemError
 from runner.failpoints import failpoint
 from runner.step import StepContext
+from steps.studio.frames.peak import PeakMemory
 from steps.studio.lora.buckets import Order, Size
 from steps.studio.lora.checkpoints import MOMENTS, Checkpoint, Checkpoints, Progress, name_of
 from steps.studio.lora.encoding import Encoded, Words
@@ -22,7 +23,7 @@ from steps.studio.lora.objective import Drawn, Lots, Objective, Scaling, batches
 from steps.studio.lora.packing import packed, unpacked
 from steps.studio.lora.pupil import Pupil
 from steps.studio.lora.reading import UNET_PREFIX, WEIGHTS
-from steps.studio.memory import free_memory, is_out_of_memory, peak_memory_bytes
+from steps.studio.memory import free_memory, is_out_of_memory
 
 ITEM = "lora"
 
@@ -74,6 +75,7 @@ class Course:
         micro: Images at once; halved where memory runs out.
         said: What a person should know of what happened.
         seconds: Spent, sessions before this one counted.
+        peak_bytes: The most memory that was held, sessions before this one counted.
     """
 
     pupil: Pupil
@@ -83,6 +85,7 @@ class Course:
     step: int = 0
     micro: int = 0
     seconds: float = 0.0
+    peak_bytes: int = 0
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -97,6 +100,12 @@ class Course:
         held_out = self.material.holdout[: settings.validation_images]
         self._validation = (held_out, self._lots.of_validation(held_out))
         self._last: Checkpoint | None = None
+        self._memory = PeakMemory(str(self.pupil.device))
+
+    @property
+    def memory_of(self) -> str:
+        """Whose memory `peak_bytes` is: "device" or "process"."""
+        return self._memory.of
 
     def run(self) -> None:
         """Train to the end.
@@ -134,6 +143,7 @@ class Course:
         if progress.gradient_checkpointing:
             self.pupil.checkpoint_gradients()
         self.step, self.micro, self.seconds = progress.step, progress.micro_batch, progress.seconds
+        self.peak_bytes = progress.peak_bytes
         self.said = [*progress.said, *self.said]
         self._metrics.begin(self.step)
         self.around.context.log.info("goes on from %s", self._last.name)
@@ -158,9 +168,11 @@ class Course:
         self.pupil.advance()
         self.step += 1
         speed = len(examples) / (time.perf_counter() - began)
-        memory = peak_memory_bytes(self.pupil.device) / 2**20
+        self.peak_bytes = max(self.peak_bytes, self._memory.read())
         self._metrics.append(
-            Row(self.step, loss, self._validation_loss(), rate, norm, round(speed, 3), round(memory, 1))
+            Row(
+                self.step, loss, self._validation_loss(), rate, norm, round(speed, 3), round(self.peak_bytes / 2**20, 1)
+            )
         )
         self.around.context.progress(ITEM, self.step, self.steps, f"loss {loss:.4f}")
 
@@ -227,6 +239,7 @@ class Course:
             micro_batch=self.micro,
             gradient_checkpointing=self.pupil.checkpoints_gradients,
             seconds=round(self.seconds, 3),
+            peak_bytes=self.peak_bytes,
             interim=interim,
             said=tuple(self.said),
         )

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
@@ -49,13 +49,11 @@ class Model:
     identity: str
     steps: int
     guidance: float
-    usd_per_hour: float | None
 
     @classmethod
     def of(cls, diffusion: Any) -> Model:
         """From a backend (`steps.backends.protocols.Diffusion`)."""
-        cost = diffusion.gpu_usd_per_hour
-        return cls(diffusion.load, diffusion.identity, diffusion.steps, diffusion.guidance, cost)
+        return cls(diffusion.load, diffusion.identity, diffusion.steps, diffusion.guidance)
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,22 @@ class Wish:
     trigger: str | None
     side: int
     prompts: Sequence[str]
+
+
+class Spent(NamedTuple):
+    """What the learning took.
+
+    Attributes:
+        seconds: Of all sessions.
+        peak_bytes: The most memory that was held.
+        memory_of: Of what: "device" or "process".
+        said: What a person should know of it.
+    """
+
+    seconds: float
+    peak_bytes: int
+    memory_of: str
+    said: tuple[str, ...]
 
 
 class Lesson:
@@ -109,14 +123,14 @@ class Lesson:
             Interrupted: The run stops; what was done is kept.
         """
         about = self._about(pipeline)
-        warnings, seconds = self._learn(pipeline, about, score)
+        spent = self._learn(pipeline, about, score)
         # A GPU may have no room for two models.
         pipeline.register_modules(unet=None, vae=None)
         free_memory()
-        return self._finish(about, warnings, seconds)
+        return self._finish(about, spent)
 
-    def _learn(self, pipeline: Any, about: Callable[[int], About], score: Score) -> tuple[list[str], float]:
-        """Train to the end; what a person should know of it, and the seconds that it took."""
+    def _learn(self, pipeline: Any, about: Callable[[int], About], score: Score) -> Spent:
+        """Train to the end."""
         material, prompts = self._encode(pipeline)
         # They are done with, and large.
         pipeline.register_modules(text_encoder=None, text_encoder_2=None)
@@ -132,7 +146,8 @@ class Lesson:
         )
         course = Course(pupil, material, around, steps)
         course.run()
-        return [*self._dataset.warnings, *course.said], course.seconds
+        # Without the course, which holds the model.
+        return Spent(course.seconds, course.peak_bytes, course.memory_of, (*self._dataset.warnings, *course.said))
 
     def _encode(self, pipeline: Any) -> tuple[Material, list[Words]]:
         cache = Cache(self._context.artifacts.shared("encoded", 1, ["by content"]))
@@ -177,8 +192,8 @@ class Lesson:
         read = map(_read_score, (self._folder / SAMPLES).glob("*"))
         return sorted((found for found in read if found is not None), key=lambda found: found.step)
 
-    def _finish(self, about: Callable[[int], About], warnings: list[str], seconds: float) -> Trained:
-        scores = self._scores()
+    def _finish(self, about: Callable[[int], About], spent: Spent) -> Trained:
+        scores, warnings = self._scores(), list(spent.said)
         checkpoints = Checkpoints(self._folder, self._wish.settings.keep_checkpoints, self._context.log)
         whole = {one.name: one for one in checkpoints.whole() if not one.progress.interim}
         best, wanted = best_of([score for score in scores if score.checkpoint in whole]), best_of(scores)
@@ -189,15 +204,16 @@ class Lesson:
         rows = self._metrics.rows()
         files.write_text(self._folder / CURVE, loss_curve(rows, best.step))
         batch = self._wish.settings.effective_batch
-        cost = self._model.usd_per_hour
         return Trained(
             key=self._artifact.key,
             best=best,
             checkpoints=tuple(scores),
             steps=rows[-1].step,
-            seconds=round(seconds, 2),
+            seconds=round(spent.seconds, 2),
             step_seconds=round(statistics.median(batch / row.images_per_second for row in rows), 4),
-            usd=None if cost is None else round(cost * seconds / 3600, 4),
+            peak_memory_bytes=spent.peak_bytes,
+            memory_of=spent.memory_of,
+            lora_bytes=(self._folder / BEST / WEIGHTS).stat().st_size,
             images=(len(self._dataset.train), len(self._dataset.holdout)),
             warnings=tuple(warnings),
             digests=_digests(self._folder, (self._folder / BEST).rglob("*")),

@@ -22,7 +22,9 @@ class Trained:
         steps: Of the optimizer.
         seconds: Spent, all sessions.
         step_seconds: Of the median step.
-        usd: What that cost; None where nobody said what an hour costs.
+        peak_memory_bytes: The most that was held.
+        memory_of: Of what: "device" or "process".
+        lora_bytes: Of the LoRA's file as diffusers loads it.
         images: Trained on and held out.
         warnings: What a person should know.
         digests: SHA-256 of the LoRA's files below the artifact.
@@ -34,7 +36,13 @@ class Trained:
     steps: int
     seconds: float
     step_seconds: float
-    usd: float | None
+    peak_memory_bytes: int
+    memory_of: str
+    lora_bytes: int
     images: tuple[int, int]
     warnings: tuple[str, ...]
     digests: Mapping[str, str]
+
+    def usd(self, per_hour: float | None) -> float | None:
+        """What it cost in US dollars on a machine of this price an hour; None where nobody said one."""
+        return None if per_hour is None else round(per_hour * self.seconds / 3600, 4)
