@@ -131,7 +131,7 @@ def _together(one: Preregistration, other: Preregistration, source: Path) -> Pre
     fixed = ("primary", "comparisons", "retries", "settings", "chosen_on")
     if unlike := [name for name in fixed if getattr(one, name) != getattr(other, name)]:
         raise UserError(f"{source}: its jobs do not have the same {unlike[0]}: compare those that do")
-    drawn = {
+    drawn: dict[str, Any] = {
         name: tuple(dict.fromkeys((*getattr(one, name), *getattr(other, name))))
         for name in ("arms", "stories", "seeds", "characters")
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -150,7 +151,7 @@ def read_storyboards(paths: Sequence[str | Path]) -> list[DrawnStoryboard]:
     """All storyboards of some runs, each once, in the order of their cells.
 
     Args:
-        paths: Folders: of a step, of a run, of a sweep, or of a recipe's runs.
+        paths: Folders: of a step, of a run, or of a sweep; or patterns of such, as jobs/*/first_stories.
 
     Raises:
         UserError: Nothing is there, a results.json is broken, or two that differ claim the same place in the comparison.
@@ -169,6 +170,15 @@ def read_storyboards(paths: Sequence[str | Path]) -> list[DrawnStoryboard]:
 
 def _steps_below(path: Path) -> Iterator[Path]:
     """The folders of steps that drew storyboards: the path itself, a run's steps, or those of a sweep's jobs."""
+    if glob.has_magic(str(path)) and not path.exists():
+        matching = [Path(each) for each in sorted(glob.glob(str(path)))]  # noqa: PTH207 - absolute or not
+        if not matching:
+            raise UserError(
+                f"{path}: nothing is called so: give a run, a sweep, or a list of runs that drew storyboards"
+            )
+        for each in matching:
+            yield from _steps_below(each)
+        return
     if not path.is_dir():
         raise UserError(f"{path}: no such folder: give a run, a sweep, or a list of runs that drew storyboards")
     if _drew(path):

@@ -107,7 +107,7 @@ def test_the_jobs_of_a_sweep_are_one_study(tmp_path: Path, ledger: Ledger) -> No
     with pytest.raises(UserError, match="its jobs do not have the same retries"):
         read_preregistration(tmp_path / "sweep")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no preregistration.json there"):
+    with pytest.raises(UserError, match="no preregistration"):
         read_preregistration(tmp_path / "empty")
 
 
