@@ -83,6 +83,8 @@ class Encoder:
         self._pipeline = pipeline
         self._cache = cache
         self._size_conditions = size_conditions
+        # Where a pipeline is, it finds out by a walk through all its modules.
+        self._device = pipeline.device
         self._vae = digest_of(pipeline.vae)
         self._text = "".join(digest_of(encoder) for encoder in (pipeline.text_encoder, pipeline.text_encoder_2))
 
@@ -119,7 +121,9 @@ class Encoder:
 
     @torch.no_grad()
     def _read(self, text: str) -> Tensors:
-        tokens, _, pooled, _ = self._pipeline.encode_prompt(text, do_classifier_free_guidance=False)
+        tokens, _, pooled, _ = self._pipeline.encode_prompt(
+            text, device=self._device, do_classifier_free_guidance=False
+        )
         return {"tokens": tokens[0].float(), "pooled": pooled[0].float()}
 
     def _sizes(self, example: Example, crop: list[int]) -> list[int]:
