@@ -14,7 +14,7 @@ from steps.study.schedule import AGAIN, pages_of, turn_of
 from steps.study.studies import Study
 from tests.steps.study.boards import ARMS, build_study, draw_run
 
-STORIES = ("a", "b", "c", "d", "e")
+STORIES = ("a", "b", "c", "d", "e", "f")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def part(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A study of 30 storyboards and 30 pairs of which one person sees 12."""
+    """A study of 36 storyboards and 36 pairs of which one person sees 6 each."""
     return build_study(tmp_path_factory.mktemp("outputs"), run, per_rater=12, repeats=0.5, checks=3).study
 
 
@@ -33,9 +33,9 @@ def arm_of(study: Study, board: str) -> str:
 
 
 def test_numbered_raters_see_every_storyboard_and_pair_equally_often(part: Study) -> None:
-    assert (len(part.page["rate"]), len(part.page["pairs"])) == (30, 30)
+    assert (len(part.page["rate"]), len(part.page["pairs"])) == (36, 36)
     assert part.page["sees"] == {"rate": 6, "pairs": 6, "repeats": 3}
-    shown = Counter(page.page for number in range(10) for page in pages_of(part.page, f"p{number}"))
+    shown = Counter(page.page for number in range(12) for page in pages_of(part.page, f"p{number}"))
     ours = set(part.page["rate"]) | {pair["page"] for pair in part.page["pairs"]}
     assert {page: count for page, count in shown.items() if page in ours} == dict.fromkeys(ours, 2)
 
@@ -43,18 +43,30 @@ def test_numbered_raters_see_every_storyboard_and_pair_equally_often(part: Study
 def test_each_pair_is_shown_as_often_one_way_round_as_the_other(part: Study) -> None:
     lefts = Counter(
         (page.page, page.boards[0])
-        for number in range(10)
+        for number in range(12)
         for page in pages_of(part.page, f"p{number}")
         if len(page.boards) == 2 and not page.page.endswith(AGAIN)
     )
     assert all(lefts[pair["page"], board] == 1 for pair in part.page["pairs"] for board in pair["boards"])
 
 
-def test_one_rater_sees_arms_about_equally_often(part: Study) -> None:
-    for number in range(10):
+def test_one_rater_sees_arms_and_pairs_of_arms_equally_often(part: Study) -> None:
+    for number in range(12):
         pages = pages_of(part.page, f"p{number}")
         arms = Counter(arm_of(part, page.boards[0]) for page in pages if page.page in part.page["rate"])
-        assert max(arms.values()) - min(arms.get(arm, 0) for arm in ARMS) <= 2
+        assert arms == dict.fromkeys(ARMS, 2)
+        known = {pair["page"] for pair in part.page["pairs"]}
+        pairs = Counter(frozenset(arm_of(part, board) for board in page.boards) for page in pages if page.page in known)
+        assert sorted(pairs.values()) == [2, 2, 2]
+
+
+def test_the_part_that_one_rater_sees_is_nearly_balanced_where_numbers_do_not_divide(run: Path, tmp_path: Path) -> None:
+    """Of 7 in a row at most two groups are cut, each with each arm at most once."""
+    study = build_study(tmp_path, run, per_rater=14).study
+    for number in range(40):
+        pages = pages_of(study.page, f"p{number}")
+        arms = Counter(arm_of(study, page.boards[0]) for page in pages if page.page in study.page["rate"])
+        assert max(arms.values()) - min(arms[arm] for arm in ARMS) <= 2
 
 
 def test_repeats_have_their_sides_swapped_and_come_after(part: Study) -> None:
@@ -71,7 +83,7 @@ def test_repeats_have_their_sides_swapped_and_come_after(part: Study) -> None:
 def test_checks_stand_among_pages_of_their_kind(part: Study) -> None:
     checks = {check["page"] for check in part.page["checks"]}
     assert len(checks) == 3
-    for number in range(10):
+    for number in range(12):
         pages = pages_of(part.page, f"p{number}")
         places = [index for index, page in enumerate(pages) if page.page in checks]
         assert len(places) == 3
@@ -87,8 +99,9 @@ def test_raters_have_orders_of_their_own_and_keep_them(part: Study) -> None:
 
 def test_either_part_may_come_first(part: Study) -> None:
     first = Counter(len(pages_of(part.page, f"p{number}")[0].boards) for number in range(40))
-    assert first[1] >= 10
-    assert first[2] >= 10
+    # By chance one of ten million studies would fail.
+    assert first[1] >= 5
+    assert first[2] >= 5
 
 
 def test_a_name_takes_its_turn_by_its_last_digits() -> None:
@@ -100,8 +113,8 @@ def test_a_name_takes_its_turn_by_its_last_digits() -> None:
 
 def test_everybody_sees_everything_unless_told_otherwise(run: Path, tmp_path: Path) -> None:
     study = build_study(tmp_path, run).study
-    assert study.page["sees"] == {"rate": 30, "pairs": 30, "repeats": 3}
-    assert len({page.page for page in pages_of(study.page, "p1")}) == 30 + 30 + 3 + 2
+    assert study.page["sees"] == {"rate": 36, "pairs": 36, "repeats": 4}
+    assert len({page.page for page in pages_of(study.page, "p1")}) == 36 + 36 + 4 + 2
     for number in (1, 2):
         lefts = {page.page: page.boards[0] for page in pages_of(study.page, f"p{number}")}
         others = {page.page: page.boards[0] for page in pages_of(study.page, f"p{number + 1}")}
@@ -115,8 +128,8 @@ def test_where_a_storyboard_stands_in_the_deck_does_not_tell_its_arm(run: Path, 
         study = build_study(tmp_path / str(index), run).study
         found.append(tuple(arm_of(study, board) for board in study.page["rate"]))
     assert len(set(found)) == len(found)
-    groups = {tuple(order[at : at + 3]) for order in found for at in (0, 3, 10, 13, 20, 23)}
-    assert len(groups) == 6
+    groups = {tuple(order[at : at + 3]) for order in found for at in (0, 3, 12, 15, 24, 27)}
+    assert len(groups) >= 4
 
 
 def test_arms_are_modes_and_strengths_where_a_mode_has_several(tmp_path: Path) -> None:
@@ -162,7 +175,7 @@ def test_what_was_drawn_in_another_mode_is_not_shown_as_the_one_that_was_asked_f
     ("choice", "said"),
     [
         ({"arms": ["simpel"]}, "--arms simpel: no storyboard has that: choose from baseline, reference, simple"),
-        ({"stories": ["z"]}, "--stories z: no storyboard has that: choose from a, b, c, d, e"),
+        ({"stories": ["z"]}, "--stories z: no storyboard has that: choose from a, b, c, d, e, f"),
     ],
 )
 def test_an_unknown_name_is_refused_with_those_there_are(run: Path, choice: dict[str, list[str]], said: str) -> None:
