@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,14 +12,23 @@ from typing import Any, ClassVar
 from runner import files
 from runner.errors import UserError
 from runner.params import a_path, at_least, one_of, param
-from runner.report_parts import Badge, Entry, ReportPart, Shown, counted, write_part
+from runner.report_parts import Badge, Entry, Frame, ReportPart, counted, write_part
 from runner.step import Item, Results, StepContext
 from steps import ablation_plots
 from steps.ablating import REFERENCE, Findings, MeasuredBoard, arms_of, find, mean_of, measured
-from steps.ablation_text import Account, ScaleOf, frames_csv, results_md, sentence_of, table_tex
+from steps.ablation_text import (
+    TITLES,
+    Account,
+    ScaleOf,
+    frames_csv,
+    results_md,
+    sentence_of,
+    short_sentence_of,
+    table_tex,
+)
 from steps.backends.protocols import Faces
-from steps.claims import FAILS, HOLDS, NOT_MEASURED, Claim, Evidence, claims
-from steps.library.preregistrations import Preregistration, read_preregistration
+from steps.claims import Claim, Evidence, claims
+from steps.library.preregistrations import METRICS, Preregistration, read_preregistration
 from steps.library.storyboards import DrawnStoryboard, read_storyboards
 from steps.measures.faces import SEVERAL_FACES
 from steps.measuring import Measurer
@@ -287,51 +297,49 @@ class Ablate:
         }
 
     def _report(self, account: Account, arms: Mapping[str, Sequence[MeasuredBoard]]) -> ReportPart:
-        findings, label = account.findings, self._context.label
+        findings = account.findings
         boards = sum(findings.boards.values())
         first = findings.primary or next(iter(findings.comparisons), None)
         found = sentence_of(first) if first is not None else "One arm: nothing is compared."
         return ReportPart(
             headline=f"{counted(boards, 'storyboard')} in {counted(len(arms), 'arm')} measured. {found}",
             counts=[(f"storyboards, {arm}", number) for arm, number in findings.boards.items()],
-            entries=[
-                Entry(
-                    key="comparison",
-                    title="Arms compared",
-                    subtitle=account.recogniser,
-                    pictures=[Shown(f"{label}/{file}", words, words) for file, words in account.plots],
-                    notes=[sentence_of(each) for each in findings.comparisons],
-                    facts=[
-                        *(
-                            (f"{arm}: {metric}", _short(each))
-                            for arm, of in findings.arms.items()
-                            for metric, each in of.items()
-                            if metric in _FACTS
-                        ),
-                        ("All of it", f"{label}/{TEXT}"),
-                    ],
-                ),
-                *(_claim_entry(number, claim) for number, claim in enumerate(account.claims, 1)),
-            ],
+            entries=[self._comparison(account), _claims_entry(account.claims)],
             warnings=[*findings.deviations, *account.notes],
         )
 
+    def _comparison(self, account: Account) -> Entry:
+        """A card as wide as the page, with the plots large enough to be read."""
+        findings = account.findings
+        shown = [
+            Frame(f"{self._context.label}/{file}", Path(file).stem.replace("_", " "), words)
+            for file, words in account.plots
+        ]
+        means = [
+            (f"{arm}: {TITLES[metric]}", f"{found[metric].mean:.3f}")
+            for arm, found in findings.arms.items()
+            for metric in METRICS
+            if found[metric].mean is not None
+        ]
+        refused = dict.fromkeys(each.note for each in findings.comparisons if each.note)
+        return Entry(
+            key="comparison",
+            title="Arms compared",
+            badge=Badge("compared", "compared", "⇄", "neutral"),
+            subtitle=f"faces measured by {account.recogniser}",
+            notes=[*map(short_sentence_of, findings.comparisons), *refused],
+            facts=[*means, ("In full", f"{self._context.label}/{TEXT}")],
+            strip=shown,
+        )
 
-_FACTS = ("likeness", "consistency", "clip", "detection_rate")
-_BADGES = {
-    HOLDS: Badge("holds", "holds", "✓", "good"),
-    FAILS: Badge("does_not_hold", "does not hold", "✗", "warning"),
-    NOT_MEASURED: Badge("not_measured", "not measured", "·", "neutral"),
-}
 
-
-def _claim_entry(number: int, claim: Claim) -> Entry:
+def _claims_entry(told: Sequence[Claim]) -> Entry:
     return Entry(
-        key=f"claim {number}",
-        title=claim.claim,
-        subtitle=claim.measured or "nothing was measured",
-        badge=_BADGES[claim.verdict],
-        notes=[claim.note] if claim.note else [],
+        key="claims",
+        title="What the documents claim",
+        badge=Badge("claims", "claims checked", "?", "neutral"),
+        subtitle=", ".join(f"{count} {verdict}" for verdict, count in Counter(each.verdict for each in told).items()),
+        facts=[(each.claim, f"{each.verdict}{': ' if each.measured else ''}{each.measured}") for each in told],
     )
 
 
@@ -365,7 +373,3 @@ def _costs(boards: Sequence[MeasuredBoard]) -> list[str]:
 
 def _plain(board: MeasuredBoard) -> dict[str, Any]:
     return {name: value for name, value in asdict(board).items() if name not in ("frames", "folder")}
-
-
-def _short(estimate: Any) -> str:
-    return "-" if estimate.mean is None else f"{estimate.mean:.3f}"

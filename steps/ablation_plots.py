@@ -58,7 +58,7 @@ def _plots(
 
 def _differences(folder: Path, arms: Arms, comparisons: Sequence[Comparison]) -> tuple[str, str]:
     """A row for each comparison: a point for each story, the mean with its interval below them."""
-    figure = _figure(8, 1.4 + 0.75 * len(comparisons))
+    figure = _figure(8, 1.2 + 0.5 * len(comparisons))
     axes = figure.subplots()
     for row, each in enumerate(comparisons):
         values = _of_stories(arms[each.a], arms[each.b], each.metric)

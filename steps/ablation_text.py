@@ -169,16 +169,26 @@ def bullets(sentences: Sequence[str]) -> str:
 
 
 def sentence_of(comparison: Comparison) -> str:
+    """A comparison in words, with why nothing more may be said."""
+    found = short_sentence_of(comparison)
+    return f"{found} {_capital(comparison.note)}." if comparison.note else found
+
+
+def short_sentence_of(comparison: Comparison) -> str:
     """A comparison in words."""
     what = f"{comparison.a} against {comparison.b} in {TITLES.get(comparison.metric, comparison.metric)}"
     if comparison.difference is None:
-        return f"{what}: not measured ({comparison.note})."
+        return f"{what}: not measured."
     found = f"{what}: {comparison.difference:+.3f} ({interval(comparison.low, comparison.high)})"
     if comparison.significant is None:
-        return f"{found}. {comparison.note}".rstrip() if comparison.note else f"{found}."
+        return f"{found}."
     p = comparison.p_holm if comparison.p_holm is not None else comparison.p
     verdict = "significant" if comparison.significant else "not significant"
     return f"{found}, Holm-corrected p {_p(p)}: {verdict} at 5 %."
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def interval(low: float | None, high: float | None) -> str:
