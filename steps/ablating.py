@@ -10,6 +10,7 @@ from datetime import datetime
 from statistics import fmean
 from typing import Any
 
+from runner.report_parts import counted
 from steps.library.preregistrations import METRICS, Contrast, Preregistration
 from steps.library.storyboards import DrawnStoryboard
 from steps.measures.faces import StoryboardLikeness
@@ -255,21 +256,21 @@ def deviations(arms: Mapping[str, Sequence[MeasuredBoard]], plan: Preregistratio
     yield from _unlike(arms)
     if fell := [board.key for board in everything if board.drawn_as != board.mode]:
         yield (
-            f"{len(fell)} storyboards were drawn in another mode than asked for, for want of memory ({_few(fell)}): "
-            f"they count for the mode that was asked for"
+            f"{counted(len(fell), 'storyboard')} drawn in another mode than asked for, for want of memory or of a face ({_few(fell)}): "
+            f"counted for the mode that was asked for"
         )
     yield from _incomplete(arms)
     if plan is None:
         return
     if missing := list(_missing(everything, plan)):
-        yield f"{len(missing)} of {plan.boards} planned storyboards are missing ({_few(missing)})"
+        yield f"{len(missing)} of {counted(plan.boards, 'planned storyboard')} missing ({_few(missing)})"
     if extra := [board.key for board in everything if not _planned(board, plan)]:
-        yield f"{len(extra)} storyboards were not planned ({_few(extra)}), and count"
+        yield f"{counted(len(extra), 'storyboard')} not planned ({_few(extra)}), and counted"
     retries = {int(board.settings["retries"]) for board in everything if board.settings.get("retries") is not None}
     if plan.retries is not None and retries - {plan.retries}:
         yield f"retries = {', '.join(map(str, sorted(retries)))} where {plan.retries} was planned"
     if early := [board.key for board in everything if _before(board.drawn_at, plan.written_at)]:
-        yield f"{len(early)} storyboards were drawn before the plan was written ({_few(early)})"
+        yield f"{counted(len(early), 'storyboard')} drawn before the plan was written ({_few(early)})"
 
 
 def _arm(board: MeasuredBoard, several: bool) -> str:

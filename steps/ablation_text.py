@@ -339,7 +339,7 @@ def _tex(text: str) -> str:
 def _p(value: float | None) -> str:
     if value is None:
         return "-"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "under 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _number(value: float | None) -> str:

@@ -69,7 +69,7 @@ def test_a_sweep_over_modes_and_seeds_equals_one_run_and_trains_each_lora_once(t
     assert swept["preregistration"]["arms"] == one["preregistration"]["arms"] == ["baseline", "simple"]
     assert swept["deviations"] == []
     # The run found what the sweep had drawn before it wrote its own plan, and says so.
-    assert one["deviations"][0].startswith("8 storyboards were drawn before the plan was written")
+    assert one["deviations"][0].startswith("8 storyboards drawn before the plan was written")
 
 
 def _rounded(value: Any) -> Any:

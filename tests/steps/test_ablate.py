@@ -162,7 +162,7 @@ def test_what_was_fixed_beforehand_is_held_to(place: Place) -> None:
     assert len(place.results["comparisons"]) == 1
     assert place.results["primary"]["significant"] is True
     assert [sentence.split(" (")[0] for sentence in place.results["deviations"]] == [
-        "2 of 16 planned storyboards are missing",
+        "2 of 16 planned storyboards missing",
         "retries = 3 where 2 was planned",
     ]
     files.write_json(place.folder / "plan.json", plan | {"chosen_on": "hero"})

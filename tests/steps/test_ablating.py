@@ -64,18 +64,18 @@ def test_a_question_about_an_arm_that_is_not_there_is_left_out_and_missed() -> N
     findings = found(study_of(["baseline", "simple"]), planned=planned)
     assert [each.a for each in findings.comparisons] == ["simple"]
     assert findings.primary is None
-    assert findings.deviations[-1].startswith("16 of 48 planned storyboards are missing (story_00, reference, 0, fox")
+    assert findings.deviations[-1].startswith("16 of 48 planned storyboards missing (story_00, reference, 0, fox")
     assert "The primary endpoint could not be measured" in results_md(account(findings, planned))
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"drawn_as": "baseline"}, "1 storyboards were drawn in another mode than asked for"),
+        ({"drawn_as": "baseline"}, "1 storyboard drawn in another mode than asked for"),
         ({"settings": {"retries": 5, "threshold": 0.9}}, "retries is not alike in all storyboards (2; 5)"),
-        ({"drawn_at": "2026-11-21T09:59:59+00:00"}, "1 storyboards were drawn before the plan was written"),
-        ({"story": "another"}, "1 storyboards were not planned (another-simple-0), and count"),
-        ({"character": "wolf"}, "1 of 16 planned storyboards are missing"),
+        ({"drawn_at": "2026-11-21T09:59:59+00:00"}, "1 storyboard drawn before the plan was written"),
+        ({"story": "another"}, "1 storyboard not planned (another-simple-0), and counted"),
+        ({"character": "wolf"}, "1 of 16 planned storyboards missing"),
     ],
 )
 def test_what_is_not_as_planned_is_told(change: dict[str, Any], sentence: str) -> None:
