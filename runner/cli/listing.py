@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from omegaconf import OmegaConf
 from rich.table import Table
 
 from runner import registry
@@ -24,6 +25,7 @@ from runner.settings import RunSettings
 from runner.strangers import check_tree
 
 LONGEST_DEFAULT = 70
+REQUIRED = "(required)"
 
 
 class Recipes:
@@ -46,6 +48,9 @@ class Recipes:
         path = locate(arguments.recipe)
         config = compose(path, [])
         print("\n".join([*header(path), ""]))
+        for key in [key for key in config if OmegaConf.is_missing(config, key)]:
+            # Whoever reads what there is to give has not given it yet.
+            config[key] = REQUIRED
         recipe = resolve(path, config)
         for key in own_parameters(path):
             print(f"{key}: {json.dumps(recipe.resolved.get(key), ensure_ascii=False)}")

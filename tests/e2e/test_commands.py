@@ -126,6 +126,13 @@ def test_status_counts_the_jobs_of_a_sweep(stage: Stage) -> None:
     assert row[1:] == ["done", "2", "jobs", "1", "jobs", "1", "jobs", "$1.5000", "steps.validate.votes=1,2,3"]
 
 
+@pytest.mark.parametrize("path", all_recipes(), ids=lambda path: path.stem)
+def test_every_recipe_is_shown_whole_also_one_that_must_be_given_something(stage: Stage, path: Path) -> None:
+    told = stage.run("recipes", path.stem)
+    assert told.code == 0, told.text
+    assert "Every recipe has:" in told.text
+
+
 def test_recipes_are_listed_with_their_first_line_and_parameters(stage: Stage) -> None:
     told = stage.run("recipes").text
     for path in all_recipes():
