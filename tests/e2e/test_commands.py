@@ -126,7 +126,7 @@ def test_status_counts_the_jobs_of_a_sweep(stage: Stage) -> None:
     assert row[1:] == ["done", "2", "jobs", "1", "jobs", "1", "jobs", "$1.5000", "steps.validate.votes=1,2,3"]
 
 
-@pytest.mark.parametrize("path", all_recipes(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(all_recipes()), ids=lambda path: path.stem)
 def test_every_recipe_is_shown_whole_also_one_that_must_be_given_something(stage: Stage, path: Path) -> None:
     told = stage.run("recipes", path.stem)
     assert told.code == 0, told.text
