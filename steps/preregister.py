@@ -97,6 +97,8 @@ class Preregister:
         with self._context.artifacts.making("preregistration", VERSION, (study,)) as artifact:
             about = artifact.about()
             if about is None:
+                # What a killed try has left half-written.
+                files.sweep_temporaries(artifact.path)
                 about = replace(study, written_at=datetime.now(UTC).isoformat(timespec="seconds")).document()
                 artifact.finish(about)
             return from_document(about)
