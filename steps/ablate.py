@@ -15,7 +15,7 @@ from runner.params import a_path, at_least, one_of, param
 from runner.report_parts import Badge, Entry, Frame, ReportPart, counted, write_part
 from runner.step import Item, Results, StepContext
 from steps import ablation_plots
-from steps.ablating import REFERENCE, Findings, MeasuredBoard, arms_of, find, mean_of, measured
+from steps.ablating import REFERENCE, Findings, MeasuredBoard, arms_of, find, located, mean_of, measured
 from steps.ablation_text import (
     TITLES,
     Account,
@@ -98,6 +98,9 @@ class Ablate:
         self._strength: list[DrawnStoryboard] = []
         self._measurers: dict[str, Measurer] = {}
         self._plan: Preregistration | None = None
+        self._people: Told | None = None
+        self._training: list[Any] = []
+        self._captions: list[Any] = []
 
     def items(self) -> Sequence[Item[DrawnStoryboard]]:
         """One item a storyboard.
@@ -112,6 +115,12 @@ class Ablate:
         self._all = read_storyboards([*_listed(params.storyboards), *_listed(params.strength)])
         self._strength = read_storyboards(_listed(params.strength)) if params.strength else []
         self._plan = read_preregistration(Path(params.preregistration)) if params.preregistration else None
+        # What can't be read is told before anything is measured.
+        self._people = asked(params.study, leave_out_failed=params.attentive)
+        self._training, self._captions = (
+            [files.read_json(Path(path) / RESULTS) for path in _listed(given)]
+            for given in (params.training, params.captions)
+        )
         self._check_embedder()
         everybody = sorted({_character(board) for board in self._all})
         for name in everybody:
@@ -148,13 +157,13 @@ class Ablate:
             for outcome in results
             if outcome.result is None
         ]
-        boards = [done[key] for board in self._boards if (key := _key(board)) in done]
-        strength = [done[key] for board in self._strength if (key := _key(board)) in done]
+        boards = [located(done[key], board) for board in self._boards if (key := _key(board)) in done]
+        strength = [located(done[key], board) for board in self._strength if (key := _key(board)) in done]
         if not boards:
             write_part(self._context.out, ReportPart(headline="No storyboard could be measured.", warnings=notes))
             return
         findings = find(boards, strength, self._plan, draws=self._params.draws, seed=self._context.seed)
-        arms, people = arms_of(boards), asked(self._params.study, leave_out_failed=self._params.attentive)
+        arms, people = arms_of(boards), self._people
         shown = {name: measurer.reference_images[:_SHOWN_REFERENCES] for name, measurer in self._measurers.items()}
         plots = ablation_plots.draw(self._context.out, arms, findings, shown)
         told = claims(self._evidence(arms, people))
@@ -245,8 +254,8 @@ class Ablate:
             passed=fmean(frame.passed for frame in frames),
             diffusion=str(self._boards[0].models.get("diffusion")),
             clip=str(self._boards[0].models.get("clip")),
-            training=[files.read_json(Path(path) / RESULTS) for path in _listed(self._params.training)],
-            captions=[files.read_json(Path(path) / RESULTS) for path in _listed(self._params.captions)],
+            training=self._training,
+            captions=self._captions,
             opinion=people.opinion if people else None,
         )
 

@@ -192,6 +192,15 @@ def measured(
     return MeasuredBoard(**{name: told[name] for name in fields}, metrics=metrics)
 
 
+def located(found: MeasuredBoard, board: DrawnStoryboard) -> MeasuredBoard:
+    """With the files where they are now: what is remembered was measured where an earlier run had them."""
+    frames = tuple(
+        dataclasses.replace(frame, file=str(drawn.file))
+        for frame, drawn in zip(found.frames, board.frames, strict=True)
+    )
+    return dataclasses.replace(found, key=board.key, folder=str(board.folder), frames=frames)
+
+
 def mean_of(values: Iterable[float | None]) -> float | None:
     """The mean of what is known; None where nothing is."""
     known = [value for value in values if value is not None]

@@ -110,6 +110,25 @@ def test_the_same_storyboards_give_the_same_bytes_and_are_measured_once(place: P
     assert {name for name in first if first[name] != again[name]} == set()
 
 
+def test_what_is_remembered_is_shown_from_where_it_lies_now(place: Place) -> None:
+    tell(place.folder / "told", {"baseline": STRANGERS, "simple": HALF}, STORIES[:2])
+    assert place.run("storyboards=told") == 0
+    (place.folder / "told").rename(place.folder / "moved")
+    assert place.run("storyboards=moved") == 0, place.said
+    assert "4 remembered" in place.said
+    with (place.out / "frames.csv").open(newline="") as file:
+        assert all(
+            (place.out / row["file"]).resolve().is_relative_to(place.folder / "moved") for row in csv.DictReader(file)
+        )
+
+
+def test_a_study_that_is_none_is_told_before_anything_is_measured(place: Place) -> None:
+    tell(place.folder / "told", {"simple": HALF}, STORIES[:1])
+    assert place.run("storyboards=told", "study=people") == 2
+    assert "people" in place.said
+    assert not (place.folder / "outputs/ablate/latest/ablate/results.json").exists()
+
+
 def test_listed_runs_are_one_comparison_and_an_overlap_counts_once(place: Place) -> None:
     tell(place.folder / "one", {"baseline": STRANGERS}, STORIES[:3])
     tell(place.folder / "two", {"simple": HEROES}, STORIES[:3])
