@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from PIL import Image
-
 from runner import files
+from runner.errors import ItemError
 from steps.ablating import Findings, MeasuredBoard, MeasuredFrame
 from steps.ablation_text import TITLES
+from steps.library import pictures
 from steps.measures.statistics import Comparison
 
 FOLDER = "plots"
@@ -22,6 +22,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 _SHADES = ("#1b1b1b", "#5b5b5b", "#2f6f9f", "#9c5a14", "#7f7f7f", "#444444")
 _DPI = 150
+_LONG_SIDE = 256
 Arms = Mapping[str, Sequence[MeasuredBoard]]
 
 
@@ -160,7 +161,7 @@ def _grid(folder: Path, arms: Arms, references: Mapping[str, Sequence[Path]]) ->
     for line, (arm, shown) in zip(grid, rows.items(), strict=True):
         line[0].text(0.5, 0.5, arm.replace(", ", "\n"), ha="center", va="center", transform=line[0].transAxes)
         for axes, (path, caption) in zip(line[1:], shown, strict=False):
-            axes.imshow(_pixels(path), interpolation="lanczos")
+            _show(axes, path)
             axes.set_title(caption, fontsize=8, pad=2)
     words = f"Frames of {story}, seed {seed}, a row for each arm, with their likeness to the held-out images"
     return _save(figure, folder, "frames", words)
@@ -202,11 +203,14 @@ def _line(axes: Any, number: int, arm: str, means: Mapping[int, float]) -> None:
     )  # fmt: skip
 
 
-def _pixels(path: Path) -> Image.Image:
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
-    image.thumbnail((256, 256))
-    return image
+def _show(axes: Any, path: Path) -> None:
+    """An image, or words where it is gone since it was measured, or was left out because it can't be opened."""
+    try:
+        image = pictures.reduced(pictures.load(path), _LONG_SIDE)
+    except (ItemError, OSError):
+        axes.text(0.5, 0.5, "can't be\nopened", ha="center", va="center", fontsize=8, transform=axes.transAxes)
+    else:
+        axes.imshow(image, interpolation="lanczos")
 
 
 def _figure(width: float, height: float) -> Any:

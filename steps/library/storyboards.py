@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import glob
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from runner import files
+from runner import artifacts, files
 from runner.errors import UserError
 from steps.library.documents import read_checked
 
 RESULTS, REFERENCE = "results.json", "reference.png"
+MAX_BYTES = 64 * 2**20
+"""Of results.json: some 60,000 frames, a hundred times what a study draws. To check more against the schema would take minutes."""
 _NUMBER: Mapping[str, Any] = {"type": ["number", "null"]}
 _NAME: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": 400}
 _OF_BOARD = ("storyboard", "story", "mode", "drawn_as", "seed", "seconds")
@@ -200,10 +203,15 @@ def _jobs(path: Path) -> list[Path]:
 
 def _drew(folder: Path) -> bool:
     """Whether a step's results are those of storyboards; who else writes results.json has no such list."""
-    try:
-        document = files.read_json(folder / RESULTS)
-    except UserError:
+    source = folder / RESULTS
+    if not files.is_file(source):
         return False
+    if (size := source.stat().st_size) > MAX_BYTES:
+        raise UserError(
+            f"{source}: {size / 2**20:.0f} MiB, of which at most {MAX_BYTES // 2**20} are read: name only folders of storyboards, and fewer"
+        )
+    # One that is cut off is told: left out, a comparison would lack its storyboards and nobody would know.
+    document = files.read_json(source)
     return isinstance(document, dict) and "storyboards" in document and "results" in document and "models" in document
 
 
@@ -241,7 +249,7 @@ def _storyboard(
     folder: Path, about: Mapping[str, Any], models: Mapping[str, str | None], frames: tuple[DrawnFrame, ...]
 ) -> DrawnStoryboard:
     board = folder / _plain(folder, about["storyboard"])
-    reference = board / REFERENCE
+    reference = _inside(folder, f"{about['storyboard']}/{REFERENCE}")
     return DrawnStoryboard(
         key=about["storyboard"],
         folder=board,
@@ -265,11 +273,30 @@ def _storyboard(
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """A file below the step's folder; a name that leads elsewhere is refused."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name:
-        raise UserError(f"{folder / RESULTS}: {name!r} is no path below its folder")
-    return folder / path
+    """A file below the step's folder; a name or a link that leads elsewhere is refused, and so is what is no plain file."""
+    source, parts = str(folder / RESULTS), PurePosixPath(name).parts
+    if PurePosixPath(name).is_absolute() or ".." in parts or "\0" in name or "\\" in name:
+        raise UserError(f"{source}: {name!r} is no path below its folder")
+    root, rest = folder, name
+    if len(parts) > 1 and _is_artifact(folder / parts[0]):
+        # The step shows its storyboards by links to where they are kept.
+        root, rest = folder / parts[0], "/".join(parts[1:])
+    path = files.under(root, rest, source)
+    if _is_special(path):
+        raise UserError(f"{source}: {name!r} is no plain file: draw it again")
+    return path
+
+
+def _is_artifact(path: Path) -> bool:
+    return path.is_symlink() and path.resolve().parent.parent.name == artifacts.FOLDER
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a folder, a pipe or a device is there: to read one may never end."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _plain(folder: Path, name: str) -> str:
@@ -278,4 +305,7 @@ def _plain(folder: Path, name: str) -> str:
 
 def _content(board: DrawnStoryboard) -> tuple[str, ...]:
     """The pixels that are compared, as digests."""
-    return tuple(files.sha256_of(frame.file) for frame in board.frames)
+    try:
+        return tuple(files.sha256_of(frame.file) for frame in board.frames)
+    except OSError as error:
+        raise UserError(f"{error.filename}: can't be read: {error.strerror}: draw {board.key} again") from error
