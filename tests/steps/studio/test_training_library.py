@@ -19,7 +19,7 @@ from steps.library.actors import Actor, Library
 from steps.library.documents import ACTOR_MANIFEST_SCHEMA, ACTORS_SCHEMA, check
 from steps.library.pictures import BrokenPicture, UnreadablePicture, load
 from steps.library.prompts import PromptBook
-from steps.sample import cast_of
+from steps.sample import SampleParams, cast_of
 from steps.studio.training_cast import BASES, FLAWS, LEGACIES, PARTS, USABLE_BASES
 from steps.studio.training_files import WHOLE, TrainingActor, decoys_of, images_of
 from steps.studio.training_library import actors_document, cast, draw_actor, outcome, truth_document
@@ -244,7 +244,7 @@ def test_the_same_actor_gives_the_same_files_and_another_seed_others(tmp_path: P
 
 
 def test_the_whole_is_told_in_documents_beside_the_library(tmp_path: Path) -> None:
-    casting = cast_of("training", 0)
+    casting = cast_of(SampleParams(cast="training"))
     casting.finish(tmp_path)
     truth = json.loads((tmp_path / "truth.json").read_text("utf-8"))["actors"]
     assert list(truth) == [actor.name for actor in Library(tmp_path / "data").actors()]
