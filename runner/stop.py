@@ -82,13 +82,18 @@ def handle_signals(on_first: Callable[[int], None]) -> Callable[[], None]:
 
 
 def die_with(parent: int) -> None:
-    """In a child process that may have no job yet, and so nothing to follow its parent by: die when the parent has died."""
+    """In a child process that may have no job yet, and so nothing to follow its parent by: die when the parent has died.
+
+    Until a job listens, Ctrl+C is the parent's alone to hear: it would end the child with a traceback, and others that work with it.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:
             threading.Event().wait(PARENT_POLL_SECONDS)
         os._exit(137)
 
+    # Not SIG_IGN, which a program that is started from here would keep.
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
     threading.Thread(target=watch, name="orphan", daemon=True).start()
 
 
