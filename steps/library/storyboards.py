@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import glob
 import stat
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner import artifacts, files
 from runner.errors import UserError
@@ -169,6 +170,35 @@ def read_storyboards(paths: Sequence[str | Path]) -> list[DrawnStoryboard]:
                     f"'{board.character}', and not alike: name one of the two runs, or give storyboard.character another name"
                 )
     return [found[cell] for cell in sorted(found, key=lambda cell: tuple(str(part) for part in cell))]
+
+
+class ByStrength(NamedTuple):
+    """Storyboards of a comparison, and those that were drawn at other strengths than it.
+
+    Attributes:
+        kept: In the order they were given in.
+        left_out: Those of a curve over strengths, in the order they were given in.
+    """
+
+    kept: list[DrawnStoryboard]
+    left_out: list[DrawnStoryboard]
+
+
+def main_strengths(boards: Sequence[DrawnStoryboard]) -> ByStrength:
+    """Of each mode the storyboards with the strengths that most of them have; of a mode in which none has the most, all are kept.
+
+    A run that draws a comparison and a curve over strengths beside it has both in its folder.
+    """
+    counts: defaultdict[str, Counter[tuple[float | None, float | None]]] = defaultdict(Counter)
+    for board in boards:
+        counts[board.mode][board.lora_scale, board.adapter_scale] += 1
+    found = ByStrength([], [])
+    for board in boards:
+        (strengths, most), *others = counts[board.mode].most_common(2)
+        tied = bool(others) and others[0][1] == most
+        main = tied or strengths == (board.lora_scale, board.adapter_scale)
+        (found.kept if main else found.left_out).append(board)
+    return found
 
 
 def _steps_below(path: Path) -> Iterator[Path]:

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 
 from runner.errors import UserError
 from runner.report_parts import counted
-from steps.library.storyboards import DrawnStoryboard
+from steps.library.storyboards import DrawnStoryboard, main_strengths
 
 Place = tuple[str, str, int]
 """Character, story, seed."""
-Strengths = tuple[float | None, float | None]
-"""Of the LoRA and of the adapter; None without one."""
 
 
 @dataclass(frozen=True)
@@ -94,27 +92,14 @@ def spoken(place: Place) -> str:
 def _by_arm(boards: Sequence[DrawnStoryboard]) -> tuple[list[tuple[str, DrawnStoryboard]], set[str]]:
     """Each with its arm, and the arms that are a curve over strengths beside the comparison.
 
-    The arm is the mode; where a mode was drawn with several strengths, the one with the most storyboards. The others are named with their
-    strengths; so are all, and none is beside the comparison, where no strength has the most.
+    The arm is the mode; what lies beside the comparison is named with its strengths, and so is all of a mode that is compared at several.
     """
-    counts: defaultdict[str, Counter[Strengths]] = defaultdict(Counter)
-    for board in boards:
-        counts[board.mode][board.lora_scale, board.adapter_scale] += 1
-    usual = {mode: found for mode, each in counts.items() if (found := _most(each)) is not None}
-    named, beside = [], set()
-    for board in boards:
-        plain = usual.get(board.mode) == (board.lora_scale, board.adapter_scale)
-        arm = board.mode if plain else _with_strengths(board)
-        named.append((arm, board))
-        if not plain and board.mode in usual:
-            beside.add(arm)
-    return named, beside
-
-
-def _most(counts: Counter[Strengths]) -> Strengths | None:
-    """The strengths with the most storyboards; None where two have as many."""
-    (first, most), *others = counts.most_common(2)
-    return None if others and others[0][1] == most else first
+    kept, left_out = main_strengths(boards)
+    strengths = {(board.mode, board.lora_scale, board.adapter_scale) for board in kept}
+    several = Counter(mode for mode, *_ in strengths)
+    named = [(board.mode if several[board.mode] == 1 else _with_strengths(board), board) for board in kept]
+    beside = [(_with_strengths(board), board) for board in left_out]
+    return [*named, *beside], {arm for arm, _ in beside}
 
 
 def _with_strengths(board: DrawnStoryboard) -> str:
