@@ -16,6 +16,7 @@ from steps.claims import Claim
 from steps.library.preregistrations import METRICS, Preregistration
 from steps.measures.power import MOST_STORIES, stories_needed
 from steps.measures.statistics import Comparison, Estimate, power_note
+from steps.tables import bullets, csv_cell, image, latex, markdown_table
 
 TITLES: Mapping[str, str] = {
     "likeness": "likeness",
@@ -47,7 +48,6 @@ FRAME_COLUMNS = (
     "character", "story", "arm", "mode", "drawn_as", "seed", "lora_scale", "adapter_scale", "frame", "faces", "likeness", "frame1",
     "copy_paste", "first_likeness", "clip", "first_clip", "null_percentile", "passed", "attempts", "file",
 )  # fmt: skip
-Table = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,13 @@ def results_md(account: Account) -> str:
         "## Comparisons",
         *_comparisons(account.findings),
         *_curve(account.findings),
-        *(f"![{words}]({file})" for file, words in account.plots),
+        *(image(words, file) for file, words in account.plots),
         "## People",
         *(account.people or ["Nobody was asked: `callsheet study build RUNS` makes a page for raters."]),
         "## Time, memory, cost",
-        table(["arm", "s a frame", "peak memory", "dollars a storyboard"], [[arm, *row] for arm, row in account.costs.items()]),
+        markdown_table(["arm", "s a frame", "peak memory", "dollars a storyboard"], [[arm, *row] for arm, row in account.costs.items()]),
         "## What the documents claim",
-        table(["claim", "measured", "verdict", "note"], [[each.claim, each.measured, each.verdict, each.note] for each in account.claims]),
+        markdown_table(["claim", "measured", "verdict", "note"], [[each.claim, each.measured, each.verdict, each.note] for each in account.claims]),
         "## How it was measured",
         *_method(account),
         "## Deviations and notes",
@@ -137,13 +137,13 @@ def frames_csv(arms: Mapping[str, Sequence[MeasuredBoard]], out: Path) -> str:
             for frame in board.frames:
                 file = os.path.relpath(frame.file, out)
                 row: dict[str, Any] = {**vars(board), **vars(frame), "arm": arm, "file": file}
-                writer.writerow({name: _cell(row[name]) for name in FRAME_COLUMNS})
+                writer.writerow({name: csv_cell(row[name]) for name in FRAME_COLUMNS})
     return text.getvalue()
 
 
 def table_tex(findings: Findings) -> str:
     """The arms as a booktabs table: mean and 95 % interval."""
-    head = " & ".join(["arm", *(_tex(TITLES[metric]) for metric in METRICS), "$n$"])
+    head = " & ".join(["arm", *(latex(TITLES[metric]) for metric in METRICS), "$n$"])
     lines = [
         "% \\usepackage{booktabs}",
         "\\begin{tabular}{l" + "r" * (len(METRICS) + 1) + "}",
@@ -153,19 +153,8 @@ def table_tex(findings: Findings) -> str:
     ]
     for arm, metrics in findings.arms.items():
         cells = [_tex_estimate(metrics[metric]) for metric in METRICS]
-        lines.append(" & ".join([_tex(arm), *cells, str(findings.boards[arm])]) + " \\\\")
+        lines.append(" & ".join([latex(arm), *cells, str(findings.boards[arm])]) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
-
-
-def table(head: Sequence[str], rows: Table) -> str:
-    """A Markdown table; what would break it is taken out of the cells."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_safe(str(cell)) for cell in line) + " |" for line in lines)
-
-
-def bullets(sentences: Sequence[str]) -> str:
-    """A Markdown list."""
-    return "\n".join(f"- {_safe(sentence)}" for sentence in sentences)
 
 
 def sentence_of(comparison: Comparison) -> str:
@@ -218,13 +207,13 @@ def _arms(findings: Findings) -> Iterator[str]:
         [arm, *(_estimate(found[metric]) for metric in METRICS), str(findings.boards[arm])]
         for arm, found in findings.arms.items()
     ]
-    yield table(head, rows)
+    yield markdown_table(head, rows)
     yield (
         "Means with 95 % intervals (bootstrap, stories drawn whole). Cosines are raw. Likeness, consistency and frame 1 are of frames "
         "with a face; the same with 0 for a frame without one stands below."
     )
     further = [name for name in TITLES if name not in METRICS]
-    yield table(
+    yield markdown_table(
         ["arm", *(TITLES[name] for name in further)],
         [[arm, *(_estimate(found[name]) for name in further)] for arm, found in findings.arms.items()],
     )
@@ -255,7 +244,7 @@ def _comparisons(findings: Findings) -> Iterator[str]:
         "stories for 80 % power",
         "",
     ]
-    yield table(head, rows)
+    yield markdown_table(head, rows)
     yield (
         "Differences are paired by character, story and seed. p is a two-sided Wilcoxon signed-rank test on the stories' mean "
         "differences, corrected over this table by Holm; the interval is a bootstrap of whole stories."
@@ -280,7 +269,7 @@ def _curve(findings: Findings) -> Iterator[str]:
     if not findings.curve:
         return
     yield "### Gain of reference over simple mode, by strength of the LoRA"
-    yield table(
+    yield markdown_table(
         ["LoRA", "metric", "simple", "reference", "gain", "95 % interval", "pairs"],
         [
             [
@@ -293,16 +282,16 @@ def _curve(findings: Findings) -> Iterator[str]:
 
 
 def _method(account: Account) -> Iterator[str]:
-    yield table(["figure", "what it is"], [[TITLES[name], words] for name, words in MEANING.items()])
+    yield markdown_table(["figure", "what it is"], [[TITLES[name], words] for name, words in MEANING.items()])
     rows = [
         [name, _number(scale.ceiling), _number(scale.floor), str(scale.references), str(scale.impostors)]
         for name, scale in account.scales.items()
     ]
-    yield table(
+    yield markdown_table(
         ["character", "ceiling (true against true)", "floor (true against others)", "references", "others"], rows
     )
     roles = {**account.models, "measured with": account.recogniser}
-    yield table(["role", "model"], [[role, str(name)] for role, name in roles.items()])
+    yield markdown_table(["role", "model"], [[role, str(name)] for role, name in roles.items()])
     yield (
         f"{account.rule} The embedder that measures neither chose nor conditioned an image. A CLIP score that frames were chosen by "
         "rises with the number of attempts: first attempts stand beside it, and every arm had the same number."
@@ -330,12 +319,6 @@ def _tex_estimate(estimate: Estimate) -> str:
     return f"${estimate.mean:.3f}$ [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
-def _tex(text: str) -> str:
-    for sign, written in (("\\", "\\textbackslash "), *((sign, f"\\{sign}") for sign in "&%$#_{}")):
-        text = text.replace(sign, written)
-    return text
-
-
 def _p(value: float | None) -> str:
     if value is None:
         return "-"
@@ -348,14 +331,3 @@ def _number(value: float | None) -> str:
 
 def _signed(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:+.3f}"
-
-
-def _cell(value: Any) -> Any:
-    """A cell of a CSV: programs that open it take a text beginning with = for a formula."""
-    if isinstance(value, str) and value[:1] in "=+-@\t\r":
-        return f"'{value}"
-    return "" if value is None else round(value, 6) if isinstance(value, float) else value
-
-
-def _safe(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -24,6 +24,7 @@ from steps.measures.faces import (
     rescaled,
 )
 from steps.measures.statistics import Estimate, Unit, estimate
+from steps.tables import csv_cell
 
 FORMAT = 1
 CLAIMED_SIMPLE, CLAIMED_REFERENCE = 0.65, 0.85
@@ -132,7 +133,9 @@ def table(account: Account) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row for name, found in account.sets.items() for row in _rows(name, found))
+    for name, found in account.sets.items():
+        for row in _rows(name, found):
+            writer.writerow({column: csv_cell(value) for column, value in row.items()})
     return text.getvalue()
 
 

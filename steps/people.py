@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from runner.report_parts import counted
-from steps.ablation_text import bullets, table
 from steps.measures.people import Answers, People, people
 from steps.measures.preferences import Choice, Preferences
 from steps.measures.ratings import CANT_TELL, Check, Opinion, Rating, Recognition, Steadiness, Verdict
 from steps.study.answers import Answers as GivenAnswers
 from steps.study.answers import RaterRow, read_answers
+from steps.tables import bullets
+from steps.tables import markdown_table as table
 
 BEST_FIRST = ("reference", "simple", "adapter", "baseline")
 """The documents promise 4.0 of 5 of the best mode: of these the first that was shown."""
