@@ -189,7 +189,8 @@ def test_a_disk_that_fails(case: Case, call: str, error: str, record_property: R
     # What the run writes of itself is in test_disk.py.
     own = re.compile(rf"/[0-9TZ]+-[0-9a-f]{{8}}/{_step(case)}[/>]")
     made = [point for point in case.zygote.points(case.command, call) if own.search(point.line)]
-    tried = spread((point.number for point in made if " = -1 " not in point.line), 8)
+    written = (point for point in made if " = -1 " not in point.line and "O_RDONLY" not in point.line)
+    tried = spread((point.number for point in written), 8)
     for number in tried:
         _break(case, call, error, str(number))
         if call != "write":
@@ -205,6 +206,9 @@ def _break(case: Case, call: str, error: str, when: str) -> None:
     )
     hit = [line for line in case.zygote.log.read_text("utf-8", errors="replace").splitlines() if "(INJECTED)" in line]
     assert hit, f"{call} {when} failed nothing"
+    if ended.code == 0 and "O_RDONLY" in hit[0]:
+        # How often files are opened differs a little between runs: an image that can't be read again is not shown, and its figures stand.
+        return
     wrong = case.torn_or_lost()
     if "Traceback" in ended.said:
         wrong.append(f"a traceback: {ended.said[-1500:]}")
