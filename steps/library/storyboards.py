@@ -17,8 +17,31 @@ from steps.library.documents import read_checked
 RESULTS, REFERENCE = "results.json", "reference.png"
 MAX_BYTES = 64 * 2**20
 """Of results.json: some 60,000 frames, a hundred times what a study draws. To check more against the schema would take minutes."""
-_NUMBER: Mapping[str, Any] = {"type": ["number", "null"]}
+_LONGEST = 100_000
+"""Characters of a text."""
+
+
+def _number(least: float, most: float, kind: str = "number") -> Mapping[str, Any]:
+    # Whatever is computed of numbers in such a range stays finite.
+    return {"type": kind, "minimum": least, "maximum": most}
+
+
+def _or_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
 _NAME: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": 400}
+_TEXT: Mapping[str, Any] = {"type": "string", "maxLength": _LONGEST}
+_SCORE = _number(-10, 10)
+_SCALE = _or_null(_number(0, 10))
+_SECONDS = _number(0, 1e9)
+_SETTING: Mapping[str, Any] = {**_number(-1e9, 1e9), **_TEXT, "type": ["number", "string", "boolean", "null"]}
+_SHA256: Mapping[str, Any] = {"type": "string", "pattern": "^[0-9a-f]{64}(?!\\n)$"}
+_ISO_TIME: Mapping[str, Any] = {
+    "type": "string",
+    "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?(?!\n)$",
+    "maxLength": 40,
+}
 _OF_BOARD = ("storyboard", "story", "mode", "drawn_as", "seed", "seconds")
 _OF_FRAME = ("storyboard", "frame", "file", "score", "first_score", "passed", "attempts")
 
@@ -28,7 +51,7 @@ SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "required": ["storyboards", "results", "models"],
     "properties": {
-        "models": {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
+        "models": {"type": "object", "additionalProperties": _or_null(_TEXT)},
         "storyboards": {
             "type": "array",
             "items": {
@@ -40,14 +63,18 @@ SCHEMA: Mapping[str, Any] = {
                     "story": _NAME,
                     "mode": _NAME,
                     "drawn_as": _NAME,
-                    "seed": {"type": "integer"},
-                    "lora_scale": _NUMBER,
-                    "adapter_scale": _NUMBER,
-                    "seconds": {"type": "object", "additionalProperties": {"type": "number"}},
-                    "usd": _NUMBER,
-                    "peak_memory_bytes": _NUMBER,
-                    "retries": _NUMBER,
-                    "threshold": _NUMBER,
+                    "seed": _number(-(2**63), 2**64, "integer"),
+                    "lora_scale": _SCALE,
+                    "adapter_scale": _SCALE,
+                    "lora": _or_null(_SHA256),
+                    "seconds": {"type": "object", "maxProperties": 100, "additionalProperties": _SECONDS},
+                    "usd": _or_null(_number(0, 1e9)),
+                    "peak_memory_bytes": _or_null(_number(0, 1e15)),
+                    "sampling": {"type": "object", "maxProperties": 100, "additionalProperties": _SETTING},
+                    "retries": _or_null(_number(0, 1000, "integer")),
+                    "threshold": _or_null(_number(0, 1e9)),
+                    "face_score": _or_null(_SCORE),
+                    "drawn_at": _or_null(_ISO_TIME),
                 },
             },
         },
@@ -58,15 +85,15 @@ SCHEMA: Mapping[str, Any] = {
                 "required": list(_OF_FRAME),
                 "properties": {
                     "storyboard": _NAME,
-                    "frame": {"type": "integer", "minimum": 1},
+                    "frame": _number(1, 100_000, "integer"),
                     "file": _NAME,
                     "first_file": _NAME,
-                    "score": {"type": "number"},
-                    "first_score": {"type": "number"},
-                    "null_percentile": _NUMBER,
+                    "score": _SCORE,
+                    "first_score": _SCORE,
+                    "null_percentile": _or_null(_number(0, 100)),
                     "passed": {"type": "boolean"},
-                    "attempts": {"type": "integer", "minimum": 1},
-                    "text": {"type": "string"},
+                    "attempts": _number(1, 1000, "integer"),
+                    "text": _TEXT,
                 },
             },
         },
@@ -119,7 +146,7 @@ class DrawnStoryboard:
         lora_scale: How strongly the LoRA told; None without one.
         adapter_scale: How strongly the reference told; None without one.
         reference: The image that the adapter was given; None without one.
-        settings: What else must be alike where arms are compared: retries, threshold, sampling.
+        settings: What else must be alike where arms are compared: retries, threshold, face_score, sampling.
         lora: The digest of the LoRA; None without one.
         usd: What drawing it cost, US dollars; None where nobody said what the device costs.
         peak_memory_bytes: The most that was in use while it was drawn.
@@ -294,7 +321,7 @@ def _storyboard(
         lora_scale=about.get("lora_scale"),
         adapter_scale=about.get("adapter_scale"),
         reference=reference if reference.is_file() else None,
-        settings={name: about[name] for name in ("retries", "threshold", "sampling") if name in about},
+        settings={name: about[name] for name in ("retries", "threshold", "face_score", "sampling") if name in about},
         lora=about.get("lora"),
         usd=about.get("usd"),
         peak_memory_bytes=about.get("peak_memory_bytes"),
