@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,15 @@ from steps.measures.preferences import Choice, Preferences
 from steps.measures.ratings import CANT_TELL, Check, Opinion, Rating, Recognition, Steadiness, Verdict
 from steps.study.answers import Answers as GivenAnswers
 from steps.study.answers import RaterRow, read_answers
-from steps.tables import bullets
-from steps.tables import markdown_table as table
+from steps.study.studies import read_study
+from steps.tables import bullets, markdown_table
 
 BEST_FIRST = ("reference", "simple", "adapter", "baseline")
 """The documents promise 4.0 of 5 of the best mode: of these the first that was shown."""
+ASKED = {"consistent": "more consistent", "better": "better"}
+"""What a study asks of two storyboards, in words."""
+Cell = tuple[str, str, int]
+"""Character, story, seed."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +31,21 @@ class Told:
     Attributes:
         paragraphs: Markdown.
         document: The same as plain values.
-        opinion: Mean opinion score of the best mode that was shown, and how many rated it; None where nobody did.
+        opinion: Of the best mode that was shown; None where nobody rated it, or where all that was rated is not what was measured.
     """
 
     paragraphs: Sequence[str]
     document: dict[str, Any]
-    opinion: tuple[float, int] | None
+    opinion: Opinion | None
 
 
-def asked(folder: str | None, *, leave_out_failed: bool = False) -> Told | None:
+def asked(folder: str | None, *, leave_out_failed: bool = False, cells: Collection[Cell] | None = None) -> Told | None:
     """The answers of a study.
 
     Args:
         folder: The study's; None where nobody was asked.
         leave_out_failed: Whether raters who failed an attention check are left out; who they are is said either way.
+        cells: Of the storyboards that the answers are told beside; None asks nothing. A study of others is said to be one.
 
     Raises:
         UserError: It is no study, or its files were changed.
@@ -49,15 +54,54 @@ def asked(folder: str | None, *, leave_out_failed: bool = False) -> Told | None:
         return None
     given = read_answers(Path(folder))
     found = people(_answers(given), exclude_failed=leave_out_failed)
+    shown = _shown_in(folder)
+    others = [] if cells is None else _others(shown, cells)
     told = [
         f"{counted(len(found.raters), 'rater')} of the study '{given.study}' saw frames blind and in random order.",
-        bullets([*found.notes, *_remarks(given.raters)]),
+        bullets([*found.notes, *_not_measured(others, len(shown)), *_remarks(given.raters)]),
         *_opinions(found),
-        *_preferences(found.preferences, given.choice),
+        *_preferences(found.preferences, ASKED[given.choice]),
         _steadiness(found.steady_choices),
     ]
-    document = {"study": given.study, "answers": [asdict(each) for each in given.raters], **asdict(found)}
-    return Told([text for text in told if text], document, _best(found.opinions))
+    document = {
+        "study": given.study,
+        "storyboards": len(shown),
+        "not_measured": None if cells is None else len(others),
+        "answers": [asdict(each) for each in given.raters],
+        **asdict(found),
+    }
+    opinion = None if others and len(others) == len(shown) else _best(found.opinions)
+    return Told([text for text in told if text], document, opinion)
+
+
+def _shown_in(folder: str) -> list[Cell]:
+    """The cell of every storyboard that the study shows."""
+    boards = read_study(Path(folder)).key["answers"]["boards"].values()
+    return [(each["character"], each["story"], each["seed"]) for each in boards]
+
+
+def _others(shown: Sequence[Cell], cells: Collection[Cell]) -> list[Cell]:
+    """Those that are none of `cells`."""
+    known = set(cells)
+    # Storyboards need not say who is drawn, and are told by story and seed then.
+    nameless = {cell[1:] for cell in known}
+    return [cell for cell in shown if (cell not in known if cell[0] else cell[1:] not in nameless)]
+
+
+def _not_measured(others: Sequence[Cell], shown: int) -> Iterator[str]:
+    if not others:
+        return
+    if len(others) == shown:
+        yield (
+            f"None of the study's {counted(shown, 'storyboard')} is among those measured here: what people said is of other pictures, "
+            f"and no claim is held against it. Give the study that was built of these runs."
+        )
+        return
+    character, story, seed = others[0]
+    yield (
+        f"{len(others)} of the study's {counted(shown, 'storyboard')} are not among those measured here (the first: {story}, seed {seed}"
+        f"{f' of {character}' if character else ''}): what people said of them counts as well."
+    )
 
 
 def _answers(given: GivenAnswers) -> Answers:
@@ -87,10 +131,9 @@ def _choice(row: Any) -> Choice:
     return Choice(row.rater, _shown(row), left, right, winner, row.repeat)
 
 
-def _best(opinions: Sequence[Opinion]) -> tuple[float, int] | None:
+def _best(opinions: Sequence[Opinion]) -> Opinion | None:
     found = {each.arm: each for each in opinions}
-    best = next((found[arm] for arm in BEST_FIRST if arm in found), None)
-    return None if best is None else (best.mean, best.raters)
+    return next((found[arm] for arm in BEST_FIRST if arm in found), None)
 
 
 def _remarks(raters: Sequence[RaterRow]) -> Iterator[str]:
@@ -104,7 +147,7 @@ def _opinions(found: People) -> Iterator[str]:
     if not found.opinions:
         return
     by_arm = {each.arm: each for each in found.recognition}
-    yield table(
+    yield markdown_table(
         ["arm", "quality, 1 to 5", "answers", '"is this the character?" yes', "no", "can't tell"],
         [
             [each.arm, _score(each), str(each.n), *(_shares(by_arm[each.arm]) if each.arm in by_arm else ("-",) * 3)]
@@ -120,7 +163,7 @@ def _preferences(preferred: Preferences, asked_for: str) -> Iterator[str]:
     if not preferred.choices:
         return
     yield f"Which of two is {asked_for}: {counted(preferred.choices, 'choice')}, strengths by Bradley and Terry."
-    yield table(
+    yield markdown_table(
         ["arm", "strength (logits)", "preferred over an average arm", "won", "lost", "neither"],
         [
             [

@@ -21,9 +21,6 @@ from steps.study.design import CHOICES, StudyOptions
 from steps.study.page import PAGE
 from steps.study.studies import folder_of, studies_in, the_study
 
-FEW = 5
-"""Fewer raters than this are said to be few, wherever their answers are told."""
-
 
 class AskPeople:
     """Asks people what they think of storyboards."""
@@ -167,13 +164,16 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _tell_raters(folder: Path) -> None:
+    # What it computes with takes long to import, and the command line lists this command.
+    from steps.measures.ratings import ENOUGH_RATERS
+
     answers = read_answers(folder)
     whole = sum(rater.complete for rater in answers.raters)
     print(f"study '{answers.study}': {counted(len(answers.raters), 'rater')}, {whole} with all answers")
     if answers.raters:
         show_table(_table(answers.raters))
-    if len(answers.raters) < FEW:
-        print(f"fewer than {FEW} raters: what they say is told as few people's opinion, and no more")
+    if len(answers.raters) < ENOUGH_RATERS:
+        print(f"fewer than {ENOUGH_RATERS} raters: what they say is told as few people's opinion, and no more")
 
 
 def _table(raters: Iterable[RaterRow]) -> Table:

@@ -52,7 +52,8 @@ def test_nobody_was_asked() -> None:
 def test_raters_who_agree_give_means_preferences_and_full_agreement(study: Study, tmp_path: Path) -> None:
     told = told_by(study, tmp_path, *[honest] * 5)
     text = "\n\n".join(told.paragraphs)
-    assert told.opinion == (5.0, 5)
+    assert told.opinion is not None
+    assert (told.opinion.arm, told.opinion.mean, told.opinion.raters) == ("reference", 5.0, 5)
     assert {each["arm"]: each["mean"] for each in told.document["opinions"]} == {
         "baseline": 2,
         "simple": 3,
@@ -64,6 +65,7 @@ def test_raters_who_agree_give_means_preferences_and_full_agreement(study: Study
     for words in (
         "5 raters of the study",
         "alpha (ordinal) over the quality ratings: 1.00",
+        "Which of two is more consistent: ",
         "Bradley and Terry",
         "100 %",
         "were decided as before",
@@ -88,8 +90,45 @@ def test_who_fails_an_attention_check_is_named_and_left_out_only_where_asked(stu
     assert told.document["failed"] == ("p2",)
     assert "1 of 2 raters failed attention checks (p2), and the answers are kept." in "\n".join(told.paragraphs)
     assert told.opinion is not None
-    assert told.opinion[1] == 2
+    assert told.opinion.raters == 2
     again = asked(str(study.folder), leave_out_failed=True)
     assert again is not None
-    assert again.opinion == (5.0, 1)
+    assert again.opinion is not None
+    assert (again.opinion.mean, again.opinion.raters) == (5.0, 1)
     assert "left out" in "\n".join(again.paragraphs)
+
+
+MEASURED = [("aldar", "lost_foal", 1), ("aldar", "dry_well", 1)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said", "number"),
+    [
+        (None, "", None),
+        (MEASURED, "", 0),
+        (MEASURED[:1], "3 of the study's 6 storyboards are not among those measured here (the first: dry_well, seed 1 of aldar)", 3),
+        ([("aldar", "lost_foal", 2), ("another", "dry_well", 1)], "None of the study's 6 storyboards is among those measured", 6),
+    ],
+)  # fmt: skip
+def test_a_study_of_other_storyboards_is_said_to_be_one(
+    study: Study, tmp_path: Path, cells: list[tuple[str, str, int]] | None, said: str, number: int | None
+) -> None:
+    told_by(study, tmp_path, honest)
+    told = asked(str(study.folder), cells=cells)
+    assert told is not None
+    assert said in " ".join(told.paragraphs).replace("\\", "")
+    assert ("measured here" in " ".join(told.paragraphs)) == bool(said)
+    assert told.document["not_measured"] == number
+    assert (told.opinion is None) == said.startswith("None")
+
+
+def test_storyboards_that_do_not_say_who_is_drawn_are_known_by_story_and_seed(tmp_path: Path) -> None:
+    run = draw_run(tmp_path / "run", seeds=[1], frames=1, size=(16, 16), character="aldar")
+    results = run / "results.json"
+    results.write_text(results.read_text("utf-8").replace('"character": "aldar",', ""), "utf-8")
+    study = build_study(tmp_path / "outputs", run).study
+    told_by(study, tmp_path, honest)
+    told = asked(str(study.folder), cells=[("character", "lost_foal", 1)])
+    assert told is not None
+    assert told.document["not_measured"] == 3
+    assert "(the first: dry_well, seed 1)" in " ".join(told.paragraphs).replace("\\", "")
