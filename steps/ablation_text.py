@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steps.ablating import Findings, MeasuredBoard
+from steps.ablating import Findings
 from steps.claims import Claim
 from steps.library.preregistrations import METRICS, Preregistration
+from steps.measured_boards import MeasuredBoard, mean_of
+from steps.measures.faces import Scale
 from steps.measures.power import MOST_STORIES, stories_needed
 from steps.measures.statistics import Comparison, Estimate, power_note
-from steps.tables import bullets, csv_cell, image, latex, markdown_table
+from steps.tables import bullets, csv_cell, image, latex, markdown_table, plain
 
 TITLES: Mapping[str, str] = {
     "likeness": "likeness",
@@ -30,7 +32,11 @@ TITLES: Mapping[str, str] = {
     "consistency_with_missing": "consistency, no face counts 0",
     "frame1_with_missing": "frame 1, no face counts 0",
     "first_likeness": "likeness of first attempts",
+    "first_consistency": "consistency of first attempts",
+    "first_frame1": "frame 1 of first attempts",
+    "first_copy_paste": "copy-paste of first attempts",
     "first_clip": "CLIPScore of first attempts",
+    "first_detection_rate": "faces found in first attempts",
     "null_percentile": "percentile among the story's other texts",
     "passed": "share that reached the gate",
     "attempts": "attempts a frame",
@@ -111,6 +117,7 @@ def results_md(account: Account) -> str:
         *_arms(account.findings),
         "## Comparisons",
         *_comparisons(account.findings),
+        *_by_character(account.findings),
         *_curve(account.findings),
         *(image(words, file) for file, words in account.plots),
         "## People",
@@ -185,20 +192,59 @@ def interval(low: float | None, high: float | None) -> str:
     return "no interval" if low is None or high is None else f"95 % from {low:+.3f} to {high:+.3f}"
 
 
+def notice_of(account: Account) -> str:
+    """What must be known before any figure is believed, in sentences; may be empty."""
+    said = []
+    if account.choosing:
+        said.append("Settings are chosen by these figures, with the embedder that chooses: they are no result.")
+    elif account.plan is None:
+        said.append("Nothing was fixed beforehand: this is exploratory.")
+    elif not account.findings.fixed_first:
+        said.append("Not all storyboards are known to be younger than the plan: see the deviations.")
+    return " ".join(said)
+
+
+def scale_of(scale: Scale, notes: Sequence[str]) -> ScaleOf:
+    """A character's scale as it is told."""
+    return ScaleOf(scale.ceiling, scale.floor, scale.references, scale.impostors, tuple(notes))
+
+
+def costs_of(boards: Sequence[MeasuredBoard]) -> list[str]:
+    """Seconds a frame, peak memory, dollars a storyboard, in words."""
+    memory = max((board.peak_memory_bytes or 0 for board in boards), default=0)
+    usd = mean_of(board.usd for board in boards)
+    seconds = sum(board.seconds for board in boards) / sum(len(board.frames) for board in boards)
+    return [f"{seconds:.2f}", f"{memory / 1e9:.2f} GB" if memory else "-", f"{usd:.3f}" if usd else "-"]
+
+
 def _answer(account: Account) -> Iterator[str]:
     findings, plan = account.findings, account.plan
-    if account.choosing:
-        yield "**Settings are chosen by these figures, with the embedder that chooses: they are no result.**"
-    if plan is None:
-        yield "Nothing was fixed beforehand: what follows is exploratory."
-    else:
-        yield f"Fixed on {plan.written_at}, before the frames: {plan.primary} is the primary endpoint."
+    if notice := notice_of(account):
+        yield f"**{notice}**"
+    if plan is not None:
+        when = "before the first frame" if findings.fixed_first else "by its own word"
+        yield f"Fixed on {plain(plan.written_at)}, {when}: {plain(str(plan.primary))} is the primary endpoint."
     if findings.primary is not None:
-        yield f"**{sentence_of(findings.primary)}**"
+        yield f"**{plain(sentence_of(findings.primary))}**"
+        yield from _aims(findings, findings.primary)
     elif plan is not None:
         yield "The primary endpoint could not be measured: its arms are not here."
     if plan is not None and plan.chosen_on:
-        yield f"Settings were chosen on another character, {plan.chosen_on}; the figures are of {', '.join(account.scales)}."
+        people = ", ".join(f"{name} ({who})" if who != name else name for name, who in plan.characters.items())
+        yield f"Settings were chosen on somebody else, {plain(plan.chosen_on)}; the figures are of {plain(people)}."
+
+
+def _aims(findings: Findings, primary: Comparison) -> Iterator[str]:
+    """What is given away for the primary endpoint: likeness beyond its interval, and more than 5 % of the CLIPScore."""
+    named = {each.metric: each for each in findings.comparisons if (each.a, each.b) == (primary.a, primary.b)}
+    likeness, clip = named.get("likeness"), named.get("clip")
+    if primary.metric != "likeness" and likeness is not None and likeness.high is not None:
+        lost = likeness.high < 0
+        yield f"Likeness is {'lost' if lost else 'not lost beyond its interval'}: {_signed(likeness.difference)} ({interval(likeness.low, likeness.high)})."
+    whole = findings.arms[primary.b]["clip"].mean
+    if clip is not None and clip.difference is not None and whole:
+        share = 100 * clip.difference / whole
+        yield f"The CLIPScore changes by {share:+.1f} %{'' if share >= -5 else ', which is more than 5 % less'}."
 
 
 def _arms(findings: Findings) -> Iterator[str]:
@@ -265,6 +311,40 @@ def _needed(comparison: Comparison) -> str:
     return f"> {MOST_STORIES}" if needed is None else str(needed)
 
 
+def _by_character(findings: Findings) -> Iterator[str]:
+    """What a mean over characters can hide."""
+    if not findings.by_character:
+        return
+    yield "### Each character alone"
+    rows = [
+        [
+            who, f"{each.a} - {each.b}", TITLES.get(each.metric, each.metric), _signed(each.difference),
+            f"{_signed(each.low)} to {_signed(each.high)}", _p(each.p_holm), str(each.pairs),
+        ]
+        for who, found in findings.by_character.items()
+        for each in found
+    ]  # fmt: skip
+    yield markdown_table(["character", "arms", "metric", "difference", "95 % interval", "p (Holm)", "pairs"], rows)
+    yield (
+        f"The tables above are means over {len(findings.by_character)} characters, and their intervals are over stories: they hold for "
+        "these characters, and say nothing of others."
+    )
+    yield from (f"**{sentence}**" for sentence in _turning(findings))
+
+
+def _turning(findings: Findings) -> Iterator[str]:
+    """Where the sign is another from one character to the next, with intervals that leave no doubt."""
+    for number, whole in enumerate(findings.comparisons):
+        alone = {who: found[number] for who, found in findings.by_character.items()}
+        up = [who for who, each in alone.items() if each.low is not None and each.low > 0]
+        down = [who for who, each in alone.items() if each.high is not None and each.high < 0]
+        if up and down:
+            yield (
+                f"{whole.a} against {whole.b} in {TITLES.get(whole.metric, whole.metric)} turns with the character: "
+                f"up for {', '.join(up)}, down for {', '.join(down)}. Its mean speaks of neither."
+            )
+
+
 def _curve(findings: Findings) -> Iterator[str]:
     if not findings.curve:
         return
@@ -292,9 +372,12 @@ def _method(account: Account) -> Iterator[str]:
     )
     roles = {**account.models, "measured with": account.recogniser}
     yield markdown_table(["role", "model"], [[role, str(name)] for role, name in roles.items()])
+    yield account.rule
+    if not account.choosing:
+        yield "The network that measures is another than the one that chose and conditioned the images."
     yield (
-        f"{account.rule} The embedder that measures neither chose nor conditioned an image. A CLIP score that frames were chosen by "
-        "rises with the number of attempts: first attempts stand beside it, and every arm had the same number."
+        "A CLIPScore that frames were chosen by rises with the number of attempts: figures of the first attempts stand beside it, and "
+        "how many attempts every arm was allowed is told where it is not the same."
     )
 
 

@@ -15,7 +15,7 @@ from runner.report_parts import write_part
 from runner.step import Item, Results, StepContext
 from steps.backends.protocols import Faces
 from steps.measure_report import Account, MeasuredSet, SeenFrame, document, report, table
-from steps.measuring import ImageSet, Measurer, image_sets, numbering
+from steps.measuring import ImageSet, Measurer, image_sets, network, numbering
 
 RESULTS, FRAMES = "results.json", "frames.csv"
 METADATA = "metadata.json"
@@ -97,7 +97,7 @@ class Measure:
     def _flattered(self, frames: ImageSet) -> str:
         """A sentence where the same network that measures chose or conditioned a storyboard's images, or nothing."""
         chose, measures = _chose(frames), self._recogniser.identity
-        if chose is None or _network(chose) != _network(measures):
+        if chose is None or network(chose) != network(measures):
             return ""
         return (
             f"{frames.name}: its frames were chosen by {chose}, which measures them too, and would flatter them: measure with another "
@@ -158,11 +158,6 @@ def _chose(frames: ImageSet) -> str | None:
     models = found.get("models") if isinstance(found, dict) else None
     name = models.get("faces") if isinstance(models, dict) else None
     return name if isinstance(name, str) else None
-
-
-def _network(identity: str) -> list[str]:
-    """A recogniser's name and weights, without its settings."""
-    return [word for word in identity.split() if "=" not in word]
 
 
 def _left_out(frames: ImageSet) -> str:

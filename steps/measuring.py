@@ -197,6 +197,11 @@ class Measurer:
             yield f"the conditioning image {given.name} shows {given.faces} faces: the largest counts"
 
 
+def network(identity: str) -> list[str]:
+    """A recogniser's name and weights, without its settings: with another threshold it is the same one."""
+    return [word for word in identity.split() if "=" not in word]
+
+
 def natural(name: str) -> tuple[Any, ...]:
     """A key that sorts names as people do: frame_2 before frame_10."""
     parts = _DIGITS.split(name)

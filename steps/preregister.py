@@ -12,10 +12,19 @@ from runner.errors import UserError
 from runner.params import at_least, param
 from runner.report_parts import Entry, ReportPart, counted, write_part
 from runner.step import Item, Results, StepContext
-from steps.library.preregistrations import FILE, METRICS, Contrast, Preregistration, from_document
+from steps.backends.protocols import Clip, Diffusion, Faces
+from steps.library.preregistrations import (
+    FILE,
+    KIND,
+    METRICS,
+    VERSION,
+    Contrast,
+    Preregistration,
+    from_document,
+    wrong,
+)
 from steps.library.stories import is_story_file, read_story
 
-VERSION = 1
 STUDY = "study"
 
 
@@ -56,10 +65,13 @@ class PreregisterParams:
         help="further questions; with the primary one they are one family for Holm's correction",
         check=_contrasts,
     )
-    characters: Any = param(["character"], help="who is drawn")
+    characters: Any = param(
+        ["character"],
+        help="who is drawn, as storyboards call them; or {NAME: WHO}, so that another one is another study",
+    )
     retries: int | None = param(None, help="attempts beyond the first, the same in every arm", check=at_least(0))
     settings: dict[str, Any] = param({}, help="what else is fixed: scales, guidance")
-    chosen_on: str | None = param(None, help="the character that the settings were chosen on; none of `characters`")
+    chosen_on: str | None = param(None, help="who the settings were chosen on: nobody of `characters`")
 
 
 class Preregister:
@@ -69,32 +81,40 @@ class Preregister:
     # The artifact is what is remembered, with the time of its first writing.
     reuses_answers: ClassVar[bool] = False
 
-    def __init__(self, params: PreregisterParams, context: StepContext) -> None:
+    def __init__(
+        self,
+        params: PreregisterParams,
+        context: StepContext,
+        diffusion: Diffusion,
+        clip: Clip,
+        face: Faces,
+        recogniser: Faces,
+    ) -> None:
         self._params = params
         self._context = context
+        self._models: dict[str, Diffusion | Clip | Faces] = {"diffusion": diffusion, "clip": clip, "faces": face, "recogniser": recogniser}
 
     def items(self) -> Sequence[Item[Preregistration]]:
         """The one study.
 
         Raises:
-            UserError: An arm that is compared is not drawn, or the settings were chosen on a character who is measured.
+            UserError: An arm that is compared is not drawn, a question makes no sense, or a model is missing.
         """
+        for model in self._models.values():
+            model.prepare()
         study = self._study()
         asked = {arm for contrast in study.comparisons for arm in (contrast.a, contrast.b)}
         if missing := sorted(asked - set(study.arms)) if len(study.arms) > 1 else []:
             raise UserError(
                 f"{self._context.label}.comparisons: arm '{missing[0]}' is compared, and not drawn: arms are {', '.join(study.arms)}"
             )
-        if study.chosen_on in study.characters:
-            raise UserError(
-                f"{self._context.label}.chosen_on = '{study.chosen_on}': settings are chosen on a character who is not measured: "
-                f"take another one, or leave out '{study.chosen_on}' from {self._context.label}.characters"
-            )
+        if fault := wrong(study):
+            raise UserError(f"{self._context.label}: {fault}")
         return [Item(STUDY, study, (study,))]
 
     def process(self, study: Preregistration) -> Preregistration:
         """Give it the time at which it was first written: whoever runs the same study again finds that one."""
-        with self._context.artifacts.making("preregistration", VERSION, (study,)) as artifact:
+        with self._context.artifacts.making(KIND, VERSION, (study,)) as artifact:
             about = artifact.about()
             if about is None:
                 # What a killed try has left half-written.
@@ -118,6 +138,7 @@ class Preregister:
         others = tuple(Contrast(*each) for each in params.comparisons)
         arms = tuple(_listed(params.arms))
         family = tuple(dict.fromkeys((primary, *others)))
+        named = params.characters
         return Preregistration(
             primary=primary,
             # A job of a sweep draws one arm: what it can't compare is asked when the jobs are put together.
@@ -125,9 +146,10 @@ class Preregister:
             arms=arms,
             stories=tuple(_story(each) for each in _listed(params.stories)),
             seeds=tuple(_listed(params.seeds)),
-            characters=tuple(_listed(params.characters)),
+            characters=named if isinstance(named, dict) else {name: name for name in _listed(named)},
             retries=params.retries,
             settings=params.settings,
+            models={kind: model.identity for kind, model in self._models.items()},
             chosen_on=params.chosen_on,
         )
 
@@ -153,11 +175,11 @@ def _report(study: Preregistration) -> ReportPart:
                 notes=[str(each) for each in study.comparisons if each != study.primary],
                 facts=[
                     ("Arms", ", ".join(study.arms)),
-                    ("Characters", ", ".join(study.characters)),
+                    ("Characters", ", ".join(f"{name}: {who}" for name, who in study.characters.items())),
                     ("Stories", ", ".join(study.stories)),
                     ("Seeds", ", ".join(map(str, study.seeds))),
                     ("Retries", "as the recipe has it" if study.retries is None else str(study.retries)),
-                    *((name, str(value)) for name, value in study.settings.items()),
+                    *((name, str(value)) for name, value in {**study.settings, **study.models}.items()),
                     *([("Settings chosen on", study.chosen_on)] if study.chosen_on else []),
                 ],
             )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from steps.ablating import FURTHER, MeasuredBoard, MeasuredFrame
+from steps.ablating import FURTHER
+from steps.measured_boards import MeasuredBoard, MeasuredFrame
 from steps.library.preregistrations import METRICS, Contrast, Preregistration
 
 SCALES = {"baseline": (None, None), "simple": (1.0, None), "adapter": (None, 0.6), "reference": (1.0, 0.6)}
@@ -27,8 +28,9 @@ def board(mode: str = "simple", story: str = "story_00", seed: int = 0, **change
         "seconds": 3.0,
         "usd": None,
         "peak_memory_bytes": 1e9,
-        "drawn_at": None,
-        "settings": {"retries": 2, "threshold": 0.9},
+        "drawn_at": "2026-11-21T11:00:00+00:00",
+        "settings": {"retries": 2, "threshold": 0.9, "sampling": {"guidance": 3.0}},
+        "pixels": f"{story} {mode} {seed}",
         **changes,
     }
     return MeasuredBoard(mode=mode, story=story, seed=seed, metrics=metrics, **given)
@@ -73,7 +75,7 @@ def plan(*comparisons: tuple[str, str, str], **changes: Any) -> Preregistration:
         "arms": tuple(dict.fromkeys(arm for each in asked for arm in (each.b, each.a))),
         "stories": STORIES,
         "seeds": (0, 1),
-        "characters": ("fox",),
+        "characters": {"fox": "fox"},
         "retries": 2,
         "written_at": "2026-11-21T10:00:00+00:00",
         **changes,

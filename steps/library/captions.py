@@ -61,6 +61,18 @@ def pairs(images: Path, captions: Path) -> list[Captioned]:
     return list(found.values())
 
 
+def taught(folder: Path) -> list[Path]:
+    """The images of a training set that a LoRA may be taught with, in the order of their ids; none where there is no such folder.
+
+    Args:
+        folder: With images, captions and split.json. What the split holds out is for measuring.
+    """
+    if not (folder / IMAGES).is_dir():
+        return []
+    parts = read_split(folder / SPLIT)
+    return [each.image for each in pairs(folder / IMAGES, folder / CAPTIONS) if parts.get(each.id, TRAIN) == TRAIN]
+
+
 def read_split(path: Path) -> dict[str, str]:
     """Id -> TRAIN or HOLDOUT; empty where there is no such file.
 

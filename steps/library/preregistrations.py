@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from steps.library.documents import read_checked
 
 FILE = "preregistration.json"
 FORMAT = 1
+KIND, VERSION = "preregistration", 2
+"""Of the artifact that keeps the time of its first writing."""
 METRICS = ("likeness", "consistency", "frame1", "copy_paste", "clip", "detection_rate")
 """What arms are compared in, as `steps.measures.faces` defines them; clip is the CLIPScore."""
 _TEXTS: Mapping[str, Any] = {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 400}}
@@ -29,9 +32,10 @@ SCHEMA: Mapping[str, Any] = {
         "arms": _TEXTS,
         "stories": _TEXTS,
         "seeds": {"type": "array", "items": {"type": "integer"}},
-        "characters": _TEXTS,
+        "characters": {"type": "object", "additionalProperties": {"type": "string", "minLength": 1, "maxLength": 400}},
         "retries": {"type": ["integer", "null"]},
         "settings": {"type": "object"},
+        "models": {"type": "object", "additionalProperties": {"type": "string"}},
         "chosen_on": {"type": ["string", "null"]},
         "written_at": {"type": "string", "format": "date-time"},
     },
@@ -67,10 +71,11 @@ class Preregistration:
         arms: Modes that are drawn.
         stories: Names of stories that are drawn.
         seeds: Seeds that each is drawn with.
-        characters: Who is drawn.
+        characters: Who is drawn: what storyboards call them, and who that is.
         retries: Attempts beyond the first that every arm gets; None where it was not fixed.
         settings: What else is alike or chosen beforehand (scales, guidance).
-        chosen_on: The character that these settings were chosen on, who is not among `characters`.
+        models: What draws, chooses and measures, by kind of backend.
+        chosen_on: Who these settings were chosen on: nobody of `characters`.
         written_at: ISO time in UTC.
     """
 
@@ -79,9 +84,10 @@ class Preregistration:
     arms: tuple[str, ...]
     stories: tuple[str, ...]
     seeds: tuple[int, ...]
-    characters: tuple[str, ...]
+    characters: Mapping[str, str]
     retries: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
     chosen_on: str | None = None
     written_at: str = ""
 
@@ -89,6 +95,16 @@ class Preregistration:
     def boards(self) -> int:
         """How many storyboards it asks for."""
         return len(self.arms) * len(self.stories) * len(self.seeds) * len(self.characters)
+
+    @property
+    def moment(self) -> datetime:
+        """When it was written."""
+        return datetime.fromisoformat(self.written_at)
+
+    @property
+    def question(self) -> Preregistration:
+        """Without the time: what its artifact is named by."""
+        return replace(self, written_at="")
 
     def document(self) -> dict[str, Any]:
         """As it is written."""
@@ -103,19 +119,54 @@ def from_document(document: Mapping[str, Any]) -> Preregistration:
     return _TYPE.validate_python({name: value for name, value in document.items() if name != "format"})
 
 
-def read_preregistration(path: Path) -> Preregistration:
-    """From its file, from the folder of the step or the run that wrote it, or from a sweep: its jobs' are then put together.
+def read_preregistrations(path: Path) -> list[Preregistration]:
+    """From its file, from the folder of the step or the run that wrote it, or from a sweep: one of each job.
 
     Raises:
-        UserError: It is not there, not of `SCHEMA`, or the jobs of a sweep ask different questions.
+        UserError: It is not there, not of `SCHEMA`, or makes no sense.
     """
-    found = [from_document(read_checked(file, SCHEMA)) for file in _files(path)]
-    if not found:
+    files = _files(path)
+    if not files:
         raise UserError(f"{path}: no {FILE} there: give the folder of the step preregister, of its run, or of a sweep")
+    return [_read(file) for file in files]
+
+
+def together(found: Sequence[Preregistration], source: Path) -> Preregistration:
+    """What the jobs of a sweep ask: the same questions of more arms, stories and seeds; asked since the first was written.
+
+    Raises:
+        UserError: They ask different questions.
+    """
     whole = found[0]
     for each in found[1:]:
-        whole = _together(whole, each, path)
+        whole = _both(whole, each, source)
     return whole
+
+
+def wrong(plan: Preregistration) -> str | None:
+    """What makes no sense in it; None where nothing does."""
+    if plan.primary not in plan.comparisons:
+        return f"its primary question, {plan.primary}, is none of its comparisons"
+    if len(set(plan.comparisons)) < len(plan.comparisons):
+        return "it asks one question twice, which would be corrected for as two"
+    if same := [each for each in plan.comparisons if each.a == each.b]:
+        return f"it holds arm '{same[0].a}' against itself"
+    if plan.chosen_on is not None and plan.chosen_on in {*plan.characters, *plan.characters.values()}:
+        return f"its settings were chosen on '{plan.chosen_on}', who is measured: take another character"
+    return None
+
+
+def _read(file: Path) -> Preregistration:
+    plan = from_document(read_checked(file, SCHEMA))
+    if fault := wrong(plan):
+        raise UserError(f"{file}: {fault}")
+    try:
+        dated = plan.moment.tzinfo is not None
+    except ValueError:
+        dated = False
+    if not dated:
+        raise UserError(f"{file}, /written_at: {plan.written_at[:60]!r} is no ISO time with its zone")
+    return plan
 
 
 def _files(path: Path) -> list[Path]:
@@ -126,13 +177,15 @@ def _files(path: Path) -> list[Path]:
     return sorted([*path.glob(f"*/{FILE}"), *path.glob(f"jobs/*/*/{FILE}")])
 
 
-def _together(one: Preregistration, other: Preregistration, source: Path) -> Preregistration:
-    """What two jobs of a sweep ask: the same questions of more arms, stories and seeds; asked since the first was written."""
-    fixed = ("primary", "comparisons", "retries", "settings", "chosen_on")
+def _both(one: Preregistration, other: Preregistration, source: Path) -> Preregistration:
+    fixed = ("primary", "comparisons", "retries", "settings", "models", "chosen_on")
     if unlike := [name for name in fixed if getattr(one, name) != getattr(other, name)]:
         raise UserError(f"{source}: its jobs do not have the same {unlike[0]}: compare those that do")
     drawn: dict[str, Any] = {
         name: tuple(dict.fromkeys((*getattr(one, name), *getattr(other, name))))
-        for name in ("arms", "stories", "seeds", "characters")
+        for name in ("arms", "stories", "seeds")
     }
-    return replace(one, **drawn, written_at=min(one.written_at, other.written_at))
+    characters = {**one.characters, **other.characters}
+    return replace(
+        one, **drawn, characters=characters, written_at=min(one, other, key=lambda each: each.moment).written_at
+    )

@@ -172,7 +172,7 @@ def test_what_was_fixed_beforehand_is_held_to(place: Place) -> None:
     plan = {
         "primary": {"a": "simple", "b": "baseline", "metric": "likeness"},
         "comparisons": [{"a": "simple", "b": "baseline", "metric": "likeness"}],
-        "arms": ["baseline", "simple"], "stories": [*STORIES, "never_drawn"], "seeds": [0], "characters": ["hero"],
+        "arms": ["baseline", "simple"], "stories": [*STORIES, "never_drawn"], "seeds": [0], "characters": {"hero": "hero"},
         "retries": 2, "chosen_on": "somebody", "written_at": "2026-11-21T10:00:00+00:00",
     }  # fmt: skip
     files.write_json(place.folder / "plan.json", plan)
@@ -183,10 +183,72 @@ def test_what_was_fixed_beforehand_is_held_to(place: Place) -> None:
     assert [sentence.split(" (")[0] for sentence in place.results["deviations"]] == [
         "2 of 16 planned storyboards missing",
         "retries = 3 where 2 was planned",
+        "14 storyboards of unknown time, perhaps older than the plan",
     ]
     files.write_json(place.folder / "plan.json", plan | {"chosen_on": "hero"})
     assert place.run("storyboards=told", "preregistration=plan.json") == 2
     assert "hold 'hero', the character that settings were chosen on" in place.said
+
+
+def test_a_reference_that_was_trained_on_is_refused(place: Place) -> None:
+    tell(place.folder / "told", {"simple": HEROES}, STORIES[:1])
+    portraits(place.folder / "taught/images", *[HERO] * 3)
+    assert place.run("storyboards=told", "steps.ablate.trained_on=taught") == 2
+    assert (
+        "image_0.png and 2 more were trained on (taught): likeness is held against images that no model has seen"
+        in place.said
+    )
+    parts = {f"image_{number}": "holdout" for number in range(3)}
+    files.write_json(place.folder / "taught/split.json", {"images": parts})
+    assert place.run("storyboards=told", "steps.ablate.trained_on=taught") == 0, place.said
+
+
+def test_a_reference_that_is_one_of_the_frames_is_told(place: Place) -> None:
+    tell(place.folder / "told", {"simple": HEROES}, STORIES[:1])
+    frame = place.folder / "told/tale_0-simple-0/frame_2.png"
+    (place.folder / "references/copied.png").write_bytes(frame.read_bytes())
+    assert place.run("storyboards=told") == 0, place.said
+    assert "frame_2.png is the reference copied.png: its likeness is high by construction" in place.text
+
+
+def test_a_plan_that_was_changed_or_is_from_elsewhere_is_told(place: Place) -> None:
+    tell(place.folder / "told", {"baseline": STRANGERS, "simple": HEROES}, STORIES[:1])
+    plan = {
+        "primary": {"a": "simple", "b": "baseline", "metric": "likeness"},
+        "comparisons": [{"a": "simple", "b": "baseline", "metric": "likeness"}],
+        "arms": ["baseline", "simple"], "stories": [STORIES[0]], "seeds": [0], "characters": {"hero": "hero"}, "retries": 2,
+        "written_at": "2020-01-01T10:00:00+00:00",
+    }  # fmt: skip
+    files.write_json(place.folder / "plan.json", plan)
+    assert place.run("storyboards=told", "preregistration=plan.json") == 0, place.said
+    assert any(
+        "plan.json is not as `preregister` wrote it into these outputs" in note for note in place.results["notes"]
+    )
+    assert "its time (2020-01-01T10:00:00+00:00) is its own word" in place.text
+
+
+def test_the_same_network_with_another_setting_is_the_same_network(place: Place) -> None:
+    tell(place.folder / "told", {"simple": HEROES}, STORIES[:1])
+    assert place.run("storyboards=told") == 0
+    mine = f"{place.results['recogniser']} min_score=0.6"
+    document = json.loads((place.folder / "told/results.json").read_text())
+    files.write_json(place.folder / "told/results.json", document | {"models": {**document["models"], "faces": mine}})
+    assert place.run("storyboards=told") == 2
+    assert "would flatter them" in place.said
+
+
+def test_doctor_names_what_is_not_there(place: Place) -> None:
+    assert main(["doctor", "ablate", "storyboards=nowhere", "references=references"]) == 2
+    said = place.output()
+    assert "storyboards nowhere: no such folder" in said
+    assert "ok       references references" in said
+
+
+@pytest.mark.parametrize("key", ["training", "captions"])
+def test_results_of_something_else_are_refused(place: Place, key: str) -> None:
+    tell(place.folder / "told", {"simple": HEROES}, STORIES[:1])
+    assert place.run("storyboards=told", f"steps.ablate.{key}=told") == 2
+    assert "these are no results of the step" in place.said
 
 
 def test_a_broken_frame_leaves_its_storyboard_out_and_is_named(place: Place) -> None:

@@ -70,12 +70,7 @@ def training_images(data: Path) -> list[tuple[str, Path]]:
 
     What is held out is for measuring: a reference taken from it would make the figures lie.
     """
-    if not (data / captions.IMAGES).is_dir():
-        return []
-    parts = captions.read_split(data / captions.SPLIT)
-    found = captions.pairs(data / captions.IMAGES, data / captions.CAPTIONS)
-    taught = [each.image for each in found if parts.get(each.id, captions.TRAIN) == captions.TRAIN]
-    return [(f"training image {image.name}", image) for image in taught[:LOOKED_THROUGH]]
+    return [(f"training image {image.name}", image) for image in captions.taught(data)[:LOOKED_THROUGH]]
 
 
 def _seen(image: Image.Image, found: list[Face]) -> Seen:
