@@ -180,7 +180,6 @@ class Ablate:
         arms, people, drawn = arms_of(boards), self._people, self._boards[0]
         shown = {name: measurer.reference_images[:_SHOWN_REFERENCES] for name, measurer in self._measurers.items()}
         plots = ablation_plots.draw(self._context.out, arms, findings, shown)
-        plots = ablation_plots.draw(self._context.out, arms, findings, shown)
         given = evidence(arms, findings, drawn, training=self._training, captions=self._captions, people=people)
         return Account(
             findings=findings,

@@ -76,7 +76,8 @@ def test_a_markdown_table_keeps_its_columns_and_rows(rows: list[list[str]]) -> N
 @given(TEXTS)
 def test_an_image_has_one_picture_whatever_its_words(words: str) -> None:
     [paragraph] = [token for token in read(image(words, "plots/a b.png")) if token.type == "inline"]
-    [picture] = paragraph.children or ()
+    assert paragraph.children is not None
+    [picture] = paragraph.children
     assert picture.type == "image"
     assert picture.attrs["src"] == "plots/a%20b.png"
     assert kinds([picture]) <= HARMLESS
