@@ -127,6 +127,20 @@ def test_every_figure_follows_from_the_matrix_and_the_rows(place: Place) -> None
     assert table[0]["frame1"] == ""
 
 
+def test_no_name_of_a_file_is_a_formula_in_the_table(place: Place) -> None:
+    for name in ("=HYPERLINK(1)", "plain"):
+        (place.folder / "sets" / name).mkdir(parents=True)
+        for file in ("=cmd.png", "frame.png"):
+            portrait(HERO, len(file)).save(place.folder / "sets" / name / file)
+    assert place.run("frames=sets", "references=references") == 0, place.said
+    with (place.out / "frames.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert {row[0] for row in rows[1:]} == {"'=HYPERLINK(1)", "plain"}
+    assert {row[2] for row in rows[1:]} == {"'=cmd.png", "frame.png"}
+    # What programs read keeps the names.
+    assert {row["file"] for row in place.results["results"]} == {"=cmd.png", "frame.png"}
+
+
 def test_what_cannot_be_had_is_said_instead_of_made_up(place: Place) -> None:
     assert place.run(*GIVEN) == 0
     (one,) = place.results["sets"]
