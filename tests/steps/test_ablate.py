@@ -187,6 +187,10 @@ def test_what_was_fixed_beforehand_is_held_to(place: Place) -> None:
     ]
     files.write_json(place.folder / "plan.json", plan | {"chosen_on": "hero"})
     assert place.run("storyboards=told", "preregistration=plan.json") == 2
+    assert "its settings were chosen on 'hero', who is measured" in place.said
+    others = {"characters": {"other": "other"}, "chosen_on": "hero"}
+    files.write_json(place.folder / "plan.json", plan | others)
+    assert place.run("storyboards=told", "preregistration=plan.json") == 2
     assert "hold 'hero', the character that settings were chosen on" in place.said
 
 
