@@ -130,8 +130,8 @@ def test_every_figure_follows_from_the_matrix_and_the_rows(place: Place) -> None
 def test_no_name_of_a_file_is_a_formula_in_the_table(place: Place) -> None:
     for name in ("=HYPERLINK(1)", "plain"):
         (place.folder / "sets" / name).mkdir(parents=True)
-        for file in ("=cmd.png", "frame.png"):
-            portrait(HERO, len(file)).save(place.folder / "sets" / name / file)
+        for image in ("=cmd.png", "frame.png"):
+            portrait(HERO, len(image)).save(place.folder / "sets" / name / image)
     assert place.run("frames=sets", "references=references") == 0, place.said
     with (place.out / "frames.csv").open(newline="") as file:
         rows = list(csv.reader(file))
