@@ -44,7 +44,7 @@ def evidence(
     """
     boards = [board for those in arms.values() for board in those]
     return Evidence(
-        arms={arm: {metric: each.mean for metric, each in found.items()} for arm, found in findings.arms.items()},
+        arms=findings.arms,
         seconds_a_frame={
             arm: sum(board.seconds for board in those) / sum(len(board.frames) for board in those)
             for arm, those in arms.items()

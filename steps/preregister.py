@@ -26,6 +26,7 @@ from steps.library.preregistrations import (
 from steps.library.stories import is_story_file, read_story
 
 STUDY = "study"
+ONLY = "character"
 
 
 def _contrast(value: Any) -> str | None:
@@ -66,8 +67,8 @@ class PreregisterParams:
         check=_contrasts,
     )
     characters: Any = param(
-        ["character"],
-        help="who is drawn, as storyboards call them; or {NAME: WHO}, so that another one is another study",
+        None,
+        help="who is drawn, as storyboards call them; or {NAME: WHO}, so that another one is another study; null is one, 'character'",
     )
     retries: int | None = param(None, help="attempts beyond the first, the same in every arm", check=at_least(0))
     settings: dict[str, Any] = param({}, help="what else is fixed: scales, guidance")
@@ -92,7 +93,12 @@ class Preregister:
     ) -> None:
         self._params = params
         self._context = context
-        self._models: dict[str, Diffusion | Clip | Faces] = {"diffusion": diffusion, "clip": clip, "faces": face, "recogniser": recogniser}
+        self._models: dict[str, Diffusion | Clip | Faces] = {
+            "diffusion": diffusion,
+            "clip": clip,
+            "faces": face,
+            "recogniser": recogniser,
+        }
 
     def items(self) -> Sequence[Item[Preregistration]]:
         """The one study.
@@ -138,7 +144,7 @@ class Preregister:
         others = tuple(Contrast(*each) for each in params.comparisons)
         arms = tuple(_listed(params.arms))
         family = tuple(dict.fromkeys((primary, *others)))
-        named = params.characters
+        named = params.characters or ONLY
         return Preregistration(
             primary=primary,
             # A job of a sweep draws one arm: what it can't compare is asked when the jobs are put together.
