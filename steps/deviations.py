@@ -113,7 +113,7 @@ def _same_pictures(arms: Mapping[str, Sequence[MeasuredBoard]]) -> Iterator[str]
     for arm, boards in arms.items():
         distinct = len({board.pixels for board in boards if board.pixels})
         if distinct and distinct < len(boards):
-            yield f"the {len(boards)} storyboards of arm {arm} are {distinct} different ones: the others show the same pictures"
+            yield f"arm {arm}: of {len(boards)} storyboards {distinct} are distinct, the others show the same pictures as one of these"
 
 
 def drawn_after(board: MeasuredBoard, plan: Preregistration) -> bool:

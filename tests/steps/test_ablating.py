@@ -128,7 +128,7 @@ def test_the_same_pictures_under_two_names_are_told() -> None:
         replace(each, pixels="alike" if each.story == "story_00" else each.pixels) for each in study_of(["simple"])
     ]
     assert found(boards).deviations == [
-        "the 16 storyboards of arm simple are 15 different ones: the others show the same pictures"
+        "arm simple: of 16 storyboards 15 are distinct, the others show the same pictures as one of these"
     ]
 
 
