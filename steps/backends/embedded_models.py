@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from runner.calls import Calls
 from runner.doctor import Need
 from runner.errors import UserError
 from runner.params import a_path, at_least, one_of, param
+from steps.backends.aligned_faces import faces_in
 from steps.backends.embedded_weights import FOLDER_HELP, GUIDANCE, STEPS, Weights, needs, unit
 from steps.backends.protocols import Face
 from steps.studio.framing import Shot
@@ -185,7 +184,7 @@ class EmbeddedFacesSettings:
 
 
 class EmbeddedFaces:
-    """Finds and tells apart the faces of the embedded models' world, through insightface's own classes."""
+    """Finds and tells apart the faces of the embedded models' world, through insightface's own models."""
 
     @classmethod
     def needs(cls, settings: EmbeddedFacesSettings) -> Iterable[Need]:
@@ -209,13 +208,8 @@ class EmbeddedFaces:
 
     def find(self, image: Image.Image) -> list[Face]:
         """See `Faces.find`."""
-        pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
-        with self._lock, warnings.catch_warnings():
-            # insightface's, of a function of scikit-image's.
-            warnings.simplefilter("ignore", FutureWarning)
-            found = self._app.get(pixels)
-        faces = [Face(_box(face.bbox), float(face.det_score), face.normed_embedding) for face in found]
-        return sorted(faces, key=lambda face: -_area(face.box))
+        with self._lock:
+            return faces_in(self._app, image)
 
     def reference(self, image: Image.Image, face: Face) -> Image.Image:
         """See `Faces.reference`: the box holds hair and hat, as the adapter was trained on."""
@@ -226,12 +220,3 @@ class EmbeddedFaces:
     @cached_property
     def _app(self) -> Any:
         return weights.load_faces(self._weights.folder, self._settings.pack)
-
-
-def _box(values: Any) -> tuple[float, float, float, float]:
-    left, top, right, bottom = (float(value) for value in values[:4])
-    return left, top, right, bottom
-
-
-def _area(box: tuple[float, float, float, float]) -> float:
-    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import shlex
 import threading
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from runner import files
@@ -20,6 +18,7 @@ from runner.calls import Calls
 from runner.doctor import Need
 from runner.errors import UserError
 from runner.params import at_least, between, one_of, param
+from steps.backends.aligned_faces import faces_in
 from steps.backends.protocols import Face
 from steps.studio.squares import square_around
 
@@ -76,11 +75,9 @@ class InsightFaces:
 
     def find(self, image: Image.Image) -> list[Face]:
         """See `Faces.find`."""
-        pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
         with self._lock:
-            found = self._app.get(pixels)
-        faces = [_face(one) for one in found if float(one.det_score) >= self._settings.min_score]
-        return sorted(faces, key=lambda face: -_area(face.box))
+            found = faces_in(self._app, image)
+        return [face for face in found if face.score >= self._settings.min_score]
 
     def reference(self, image: Image.Image, face: Face) -> Image.Image:
         """See `Faces.reference`."""
@@ -91,8 +88,6 @@ class InsightFaces:
         self.prepare()
         from insightface.app import FaceAnalysis
 
-        # What it warns of is between it and its own dependencies.
-        warnings.filterwarnings("ignore", category=FutureWarning, module="insightface")
         set_ = self._settings
         app = FaceAnalysis(
             name=set_.pack,
@@ -105,7 +100,7 @@ class InsightFaces:
 
 
 def _fault(settings: InsightFaceSettings) -> str | None:
-    folder = Path(settings.root).expanduser() / "models" / files.plain_name(settings.pack, "face.pack")
+    folder = Path(settings.root).expanduser() / "models" / files.plain_name(settings.pack, "pack")
     if len(list(folder.glob("*.onnx"))) >= 2:
         return None
     if len(list((folder / settings.pack).glob("*.onnx"))) >= 2:
@@ -118,12 +113,3 @@ def _fault(settings: InsightFaceSettings) -> str | None:
     if settings.root != ROOT:
         command += ["--root", settings.root]
     return f"{folder}: no face models there ({LICENCE}). If that suits you, fetch them with: {shlex.join(command)}"
-
-
-def _face(found: Any) -> Face:
-    left, top, right, bottom = (float(value) for value in found.bbox[:4])
-    return Face((left, top, right, bottom), float(found.det_score), found.normed_embedding)
-
-
-def _area(box: tuple[float, float, float, float]) -> float:
-    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
