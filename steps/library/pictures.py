@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ ORIENTATION = 0x0112
 # 64 megapixels: four times the largest image that today's generators make.
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 1024 * 1024
+_QUIET_PILLOW = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+"""The filter as Python keeps it: what Pillow warns of in a file is told in other ways, or of no use."""
 
 
 class UnreadablePicture(ItemError):
@@ -212,10 +215,11 @@ def _small(opened: Image.Image, long_side: int) -> Image.Image:
 
 
 def _opened(data: bytes) -> Image.Image:
-    # Pillow announces images over its own limit by a warning; ours is checked before any pixel is decoded.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+    # Pillow announces images over its own limit by a warning; ours is checked before any pixel is decoded. The filter stays: filters
+    # are the process's, and threads that set them aside put back each other's.
+    if tuple(warnings.filters[:1]) != (_QUIET_PILLOW,):
+        warnings.filterwarnings("ignore", module=_QUIET_PILLOW[3].pattern)
+    return Image.open(io.BytesIO(data), formats=FORMATS)
 
 
 def _bare(image: Image.Image) -> bool:
