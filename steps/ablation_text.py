@@ -259,9 +259,10 @@ def _arms(findings: Findings) -> Iterator[str]:
         "with a face; the same with 0 for a frame without one stands below."
     )
     further = [name for name in TITLES if name not in METRICS]
+    # There are many of these: a line each.
     yield markdown_table(
-        ["arm", *(TITLES[name] for name in further)],
-        [[arm, *(_estimate(found[name]) for name in further)] for arm, found in findings.arms.items()],
+        ["figure", *findings.arms],
+        [[TITLES[name], *(_estimate(found[name]) for found in findings.arms.values())] for name in further],
     )
 
 

@@ -14,7 +14,7 @@ from steps.measures.ratings import CANT_TELL, Check, Opinion, Rating, Recognitio
 from steps.study.answers import Answers as GivenAnswers
 from steps.study.answers import RaterRow, read_answers
 from steps.study.studies import read_study
-from steps.tables import bullets, markdown_table
+from steps.tables import bullets, markdown_table, plain
 
 BEST_FIRST = ("reference", "simple", "adapter", "baseline")
 """The documents promise 4.0 of 5 of the best mode: of these the first that was shown."""
@@ -57,7 +57,7 @@ def asked(folder: str | None, *, leave_out_failed: bool = False, cells: Collecti
     shown = _shown_in(folder)
     others = [] if cells is None else _others(shown, cells)
     told = [
-        f"{counted(len(found.raters), 'rater')} of the study '{given.study}' saw frames blind and in random order.",
+        f"{counted(len(found.raters), 'rater')} of the study '{plain(given.study)}' saw frames blind and in random order.",
         bullets([*found.notes, *_not_measured(others, len(shown)), *_remarks(given.raters)]),
         *_opinions(found),
         *_preferences(found.preferences, ASKED[given.choice]),
