@@ -63,7 +63,7 @@ def _number(value: Any) -> str:
 
 def _unlike(arms: Mapping[str, Sequence[MeasuredBoard]]) -> Iterator[str]:
     """A setting that is not the same everywhere makes arms differ in more than their mode."""
-    for name in ("retries", "threshold", "sampling"):
+    for name in ("retries", "threshold", "face_score", "sampling"):
         found = {str(board.settings[name]) for those in arms.values() for board in those if name in board.settings}
         if len(found) > 1:
             yield f"{name} is not alike in all storyboards ({'; '.join(sorted(found))}): arms differ in more than their mode"
