@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from steps.ablating import FURTHER
-from steps.measured_boards import MeasuredBoard, MeasuredFrame
 from steps.library.preregistrations import METRICS, Contrast, Preregistration
+from steps.measured_boards import MeasuredBoard, MeasuredFrame
 
 SCALES = {"baseline": (None, None), "simple": (1.0, None), "adapter": (None, 0.6), "reference": (1.0, 0.6)}
 STORIES = tuple(f"story_{number:02d}" for number in range(8))
