@@ -21,7 +21,14 @@ from steps.ablation_text import Account, costs_of, frames_csv, results_md, scale
 from steps.backends.protocols import Faces
 from steps.claims import claims
 from steps.library import captions
-from steps.library.preregistrations import KIND, VERSION, Preregistration, read_preregistrations, together
+from steps.library.preregistrations import (
+    KIND,
+    VERSION,
+    Preregistration,
+    from_document,
+    read_preregistrations,
+    together,
+)
 from steps.library.storyboards import DrawnStoryboard, main_strengths, read_storyboards
 from steps.measured_boards import MeasuredBoard, located, measured
 from steps.measures.faces import SEVERAL_FACES
@@ -222,7 +229,7 @@ class Ablate:
         for each in found:
             with self._context.artifacts.making(KIND, VERSION, (each.question,)) as artifact:
                 kept = artifact.about()
-            if kept != each.document():
+            if kept is None or from_document(kept) != each:
                 self._said.append(
                     f"{source} is not as `preregister` wrote it into these outputs: it is from elsewhere or was changed, and its time "
                     f"({each.written_at}) is its own word"

@@ -69,6 +69,7 @@ def test_a_sweep_over_modes_and_seeds_equals_one_run_and_trains_each_lora_once(t
     assert swept["preregistration"]["arms"] == one["preregistration"]["arms"] == ["baseline", "simple"]
     assert not [sentence for sentence in swept["deviations"] if "plan" in sentence]
     assert swept["fixed_first"]
+    assert not [note for found in (swept, one) for note in found["notes"] if "its own word" in note]
     # The run found what the sweep had drawn before it wrote its own plan, and says so.
     assert any(sentence.startswith("8 storyboards drawn before the plan was written") for sentence in one["deviations"])
     assert not one["fixed_first"]
