@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -229,6 +230,10 @@ class Ablate:
         for each in found:
             with self._context.artifacts.making(KIND, VERSION, (each.question,)) as artifact:
                 kept = artifact.about()
+                if kept is None:
+                    # Looking for it must not leave anything behind; what a try of `preregister` has left stays.
+                    with contextlib.suppress(OSError):
+                        artifact.path.rmdir()
             if kept is None or from_document(kept) != each:
                 self._said.append(
                     f"{source} is not as `preregister` wrote it into these outputs: it is from elsewhere or was changed, and its time "
@@ -255,9 +260,16 @@ class Ablate:
                 f"{self._context.label}.storyboards hold '{self._plan.chosen_on}', the character that settings were chosen on: "
                 f"results are of others"
             )
-        planned = self._plan.models.get("recogniser") if self._plan is not None else None
-        if planned not in (None, self._recogniser.identity):
-            self._said.append(f"measured with {self._recogniser.identity}, where {planned} was planned")
+        self._said.extend(self._other_models())
+
+    def _other_models(self) -> Iterator[str]:
+        """Where something else drew, chose or measured than was planned."""
+        planned = {} if self._plan is None else self._plan.models
+        used = {role: {str(board.models.get(role)) for board in self._all} for role in ROLES}
+        used["recogniser"] = {self._recogniser.identity}
+        for role, found in used.items():
+            if role in planned and found != {planned[role]}:
+                yield f"{role} = {', '.join(sorted(found))} where {planned[role]} was planned"
 
     def _check_characters(self) -> None:
         """Every character's references, none of which a LoRA was taught with."""

@@ -16,7 +16,7 @@ from PIL import Image
 from runner import files
 from runner.cli import main
 from tests.frames import shipped_weights
-from tests.told import HERO, portraits, tell
+from tests.told import HERO, MODELS, portraits, tell
 
 STORIES = tuple(f"tale_{number}" for number in range(7))
 GIVEN = ("references=references", "impostors=people", "steps.ablate.draws=300")
@@ -221,13 +221,15 @@ def test_a_plan_that_was_changed_or_is_from_elsewhere_is_told(place: Place) -> N
         "primary": {"a": "simple", "b": "baseline", "metric": "likeness"},
         "comparisons": [{"a": "simple", "b": "baseline", "metric": "likeness"}],
         "arms": ["baseline", "simple"], "stories": [STORIES[0]], "seeds": [0], "characters": {"hero": "hero"}, "retries": 2,
-        "written_at": "2020-01-01T10:00:00+00:00",
+        "written_at": "2020-01-01T10:00:00+00:00", "models": {"diffusion": "another", "faces": MODELS["faces"]},
     }  # fmt: skip
     files.write_json(place.folder / "plan.json", plan)
     assert place.run("storyboards=told", "preregistration=plan.json") == 0, place.said
     assert any(
         "plan.json is not as `preregister` wrote it into these outputs" in note for note in place.results["notes"]
     )
+    assert f"diffusion = {MODELS['diffusion']} where another was planned" in place.results["notes"]
+    assert not any("faces =" in note for note in place.results["notes"])
     assert "its time (2020-01-01T10:00:00+00:00) is its own word" in place.text
 
 
