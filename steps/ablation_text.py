@@ -17,7 +17,7 @@ from steps.library.preregistrations import METRICS, Preregistration
 from steps.measured_boards import MeasuredBoard, mean_of
 from steps.measures.faces import Scale
 from steps.measures.power import MOST_STORIES, stories_needed
-from steps.measures.statistics import Comparison, Estimate, power_note
+from steps.measures.statistics import NARROW, Comparison, Estimate, power_note
 from steps.tables import bullets, csv_cell, image, latex, markdown_table, plain
 
 TITLES: Mapping[str, str] = {
@@ -175,7 +175,7 @@ def short_sentence_of(comparison: Comparison) -> str:
     what = f"{comparison.a} against {comparison.b} in {TITLES.get(comparison.metric, comparison.metric)}"
     if comparison.difference is None:
         return f"{what}: not measured."
-    found = f"{what}: {comparison.difference:+.3f} ({interval(comparison.low, comparison.high)})"
+    found = f"{what}: {comparison.difference:+.3f} ({interval(comparison)})"
     if comparison.significant is None:
         return f"{found}."
     p = comparison.p_holm if comparison.p_holm is not None else comparison.p
@@ -187,9 +187,12 @@ def _capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """A 95 % interval in words."""
-    return "no interval" if low is None or high is None else f"95 % from {low:+.3f} to {high:+.3f}"
+def interval(comparison: Comparison) -> str:
+    """An interval in words; of so few stories that it is not one of 95 %, what it is."""
+    if comparison.low is None or comparison.high is None:
+        return "no interval"
+    what = "95 %" if comparison.clusters >= NARROW else f"range of {comparison.clusters} stories"
+    return f"{what} from {comparison.low:+.3f} to {comparison.high:+.3f}"
 
 
 def notice_of(account: Account) -> str:
@@ -240,7 +243,7 @@ def _aims(findings: Findings, primary: Comparison) -> Iterator[str]:
     likeness, clip = named.get("likeness"), named.get("clip")
     if primary.metric != "likeness" and likeness is not None and likeness.high is not None:
         lost = likeness.high < 0
-        yield f"Likeness is {'lost' if lost else 'not lost beyond its interval'}: {_signed(likeness.difference)} ({interval(likeness.low, likeness.high)})."
+        yield f"Likeness is {'lost' if lost else 'not lost beyond its interval'}: {_signed(likeness.difference)} ({interval(likeness)})."
     whole = findings.arms[primary.b]["clip"].mean
     if clip is not None and clip.difference is not None and whole:
         share = 100 * clip.difference / whole
@@ -258,6 +261,10 @@ def _arms(findings: Findings) -> Iterator[str]:
         "Means with 95 % intervals (bootstrap, stories drawn whole). Cosines are raw. Likeness, consistency and frame 1 are of frames "
         "with a face; the same with 0 for a frame without one stands below."
     )
+    if narrow := list(
+        dict.fromkeys(each.note for found in findings.arms.values() for each in found.values() if each.note)
+    ):
+        yield bullets([f"{sentence[:1].upper()}{sentence[1:]}." for sentence in narrow])
     further = [name for name in TITLES if name not in METRICS]
     # There are many of these: a line each.
     yield markdown_table(

@@ -86,6 +86,7 @@ def _store(export: Export, study: Study, *, replace: bool) -> tuple[str, str]:
         files.write_json(target, dict(export.document))
         return NEW, note
     if replace:
+        _keep(target, study)
         files.write_json(target, dict(export.document))
         return REPLACED, f"in the place of what was stored{f'; {note}' if note else ''}"
     stored = _stored(target)
@@ -98,8 +99,15 @@ def _store(export: Export, study: Study, *, replace: bool) -> tuple[str, str]:
         )
     if stored["exported_at"] > export.document["exported_at"]:
         return KNOWN, "older than what is stored of this rater: left out"
+    _keep(target, study)
     files.write_json(target, dict(export.document))
     return REPLACED, f"in the place of {len(stored['answers'])} earlier answers{f'; {note}' if note else ''}"
+
+
+def _keep(stored: Path, study: Study) -> None:
+    """Put what is replaced aside: nobody can be asked the same again."""
+    digest = files.sha256_of(stored)
+    files.write_bytes(study.folder / REPLACED / f"{stored.stem}-{digest[:12]}.json", stored.read_bytes())
 
 
 def _stored(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Studies on disk: `outputs/studies/NAME/` holds what only the maker may see, beside the folder that is handed out.
 
-key.json      what each id stands for · study/  the page and its images · answers/RATER.json  what came back
+key.json      what each id stands for · study/  the page and its images · answers/RATER.json  what came back ·
+replaced/  answers that later ones took the place of
 """
 
 from __future__ import annotations

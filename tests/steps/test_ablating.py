@@ -60,6 +60,16 @@ def test_below_seven_stories_nothing_is_called_significant() -> None:
     assert "not to be said" in results_md(account(findings))
 
 
+def test_an_interval_of_few_stories_is_not_called_one_of_95_percent() -> None:
+    three = found(study_of(["baseline", "simple"], STORIES[:3], simple=0.2))
+    assert "(range of 3 stories from +" in sentence_of(three.comparisons[0])
+    assert "An interval from 3 stories holds the truth in at most 75% of studies, not 95 %." in results_md(
+        account(three)
+    )
+    five = found(study_of(["baseline", "simple"], STORIES[:5], simple=0.2))
+    assert "(95 % from +" in sentence_of(five.comparisons[0])
+
+
 def test_a_question_about_an_arm_that_is_not_there_is_left_out_and_missed() -> None:
     planned = plan(("reference", "simple", "consistency"), ("simple", "baseline", "likeness"))
     findings = found(study_of(["baseline", "simple"]), planned=planned)

@@ -63,6 +63,7 @@ def test_a_newer_export_takes_the_place_of_the_older_and_not_the_other_way_round
     assert told[1].note == "in the place of 4 earlier answers"
     assert told[2].note == "older than what is stored of this rater: left out"
     assert files.read_json(study.answers / "p1.json") == later
+    assert [files.read_json(path) for path in (study.folder / "replaced").iterdir()] == [half]
 
 
 def test_two_people_under_one_name_are_not_made_one(study: Study, inbox: Path) -> None:
@@ -70,7 +71,11 @@ def test_two_people_under_one_name_are_not_made_one(study: Study, inbox: Path) -
     [_, refused] = add([first, second], [study])
     assert refused.outcome == REFUSED
     assert "has answered in another sitting, and may be somebody else" in refused.note
+    given = stored(study)["p1.json"]
     assert add([second], [study], replace=True)[0].outcome == REPLACED
+    # The first person's answers are not gone.
+    [kept] = (study.folder / "replaced").iterdir()
+    assert kept.read_bytes() == given
 
 
 def test_answers_find_their_study_and_another_s_are_refused_by_name(study: Study, inbox: Path, tmp_path: Path) -> None:
